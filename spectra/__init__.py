@@ -1,0 +1,46 @@
+"""Pseudospectra, norms and measures of non-normality of matrices: NumPy in, frozen results out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_ROOM_OF = {
+    "ConvergenceError": "errors",
+    "AccuracyWarning": "errors",
+    "UnsupportedModelError": "errors",
+    "Pseudospectrum": "results",
+    "Extremum": "results",
+    "Record": "results",
+    "SchurForm": "schur",
+    "schur_form": "schur",
+    "spectral_radius": "spectrum",
+    "spectral_abscissa": "spectrum",
+    "spectral_norm": "norms",
+    "resolvent_norm": "norms",
+    "stable_rank": "norms",
+    "henrici_departure": "nonnormality",
+    "commutator_norm": "nonnormality",
+    "eigenvector_condition_number": "nonnormality",
+    "numerical_abscissa": "field_of_values",
+    "pseudospectrum": "pseudospectra",
+    "pseudospectral_abscissa": "pseudospectra",
+    "pseudospectral_radius": "pseudospectra",
+}
+_ROOMS = ("gallery", "plots")
+
+__all__ = [*_ROOM_OF, *_ROOMS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        return getattr(importlib.import_module(f"spectra.{_ROOM_OF[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"spectra.{name}")
+    raise AttributeError(f"module 'spectra' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

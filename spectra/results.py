@@ -1,0 +1,189 @@
+"""Frozen records: what the measures return, with certificates, and how they are saved and loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Record:
+    """A frozen result that saves to a ``.npz`` file and loads from it, without pickling."""
+
+    __slots__ = ()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record to `path` (a ``.npz`` file), whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to write; an existing file is replaced in one step.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        target = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, record=type(self).__name__, **fields)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a record that `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        Record
+            A record of the class it was saved from.
+
+        Raises
+        ------
+        ValueError
+            If the file is no saved record of this class, or is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                content = dict(archive)
+            kind = next(k for k in _record_classes() if k.__name__ == str(content.pop("record")))
+            if not issubclass(kind, cls):
+                raise ValueError(f"{path} holds a {kind.__name__}, not a {cls.__name__}; use {kind.__name__}.load")
+            fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+            return kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
+        except (zipfile.BadZipFile, EOFError, KeyError, StopIteration, AttributeError, TypeError):
+            raise ValueError(f"{path} is no saved result of this package, or it is damaged; save it again") from None
+
+    def _repr_html_(self) -> str:
+        return _html_table(str(self), self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = []
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            small = not isinstance(value, np.ndarray) or value.size <= 4
+            rows.append((field.name, str(value) if small else f"array {value.shape} {value.dtype}"))
+        return rows
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Pseudospectrum(Record):
+    """Smallest singular value of zI - A on a grid of points z = x + iy, each value with its interval.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        Real and imaginary parts of the grid points.
+    sigma_min : ndarray, shape (len(y), len(x))
+        σ_min(zI - A) at ``x[ix] + 1j * y[iy]``, indexed ``[iy, ix]``.
+    lower, upper : ndarray, shape (len(y), len(x))
+        The interval that holds the true value: `upper` is proven up to `floor` (which it includes); `lower`
+        holds with probability at least 1 - `delta` for all points together.
+    computed : ndarray of bool, shape (len(y), len(x))
+        False where a point was skipped: there a neighbour proves that no wanted contour passes nearby,
+        and `sigma_min` is some value inside the interval.
+    eigenvalues : ndarray
+        Eigenvalues of A.
+    epsilons : ndarray
+        The levels asked for, empty when all were.
+    floor : float
+        Below this a value is rounding noise: the largest backward error of the computation.
+    rtol : float
+        The relative error asked for.
+    delta : float
+        Bound on the probability that any `lower` on the grid fails (over the random starting vectors).
+    iterations : int
+        Lanczos steps taken over all points.
+    """
+
+    x: Floats
+    y: Floats
+    sigma_min: Floats
+    lower: Floats
+    upper: Floats
+    computed: NDArray[np.bool_]
+    eigenvalues: NDArray[np.complex128]
+    epsilons: Floats
+    floor: float
+    rtol: float
+    delta: float
+    iterations: int
+
+    def __str__(self) -> str:
+        """One line."""
+        ny, nx = self.sigma_min.shape
+        low, high = float(self.sigma_min.min()), float(self.sigma_min.max())
+        return (
+            f"Pseudospectrum of order {len(self.eigenvalues)}: {ny} x {nx} grid, "
+            f"sigma_min from {low:.3g} to {high:.3g}, floor {self.floor:.1g}, {self.computed.mean():.0%} computed"
+        )
+
+    __repr__ = __str__
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Extremum(Record):
+    """An extreme value with its certificate; ``float(r) == r.value``.
+
+    Attributes
+    ----------
+    value : float
+        The value found.
+    lower, upper : float
+        Interval that holds the truth; the function that made it says how far it is proven.
+    points : ndarray of complex
+        Where the value is attained.
+    residual : float
+        What is left over there (each function says of which equation).
+    steps : int
+        Outer iterations taken.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    points: NDArray[np.complex128]
+    residual: float
+    steps: int
+
+    def __float__(self) -> float:
+        """Give the value."""
+        return self.value
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.value:.12g} in [{self.lower:.12g}, {self.upper:.12g}], residual {self.residual:.1g}"
+
+    def __repr__(self) -> str:
+        """One line with the class."""
+        return f"Extremum({self})"
+
+
+def _record_classes() -> list[type[Any]]:
+    return [Pseudospectrum, Extremum]
+
+
+def _restored(stored: NDArray[Any], annotation: str) -> Any:
+    return stored.item() if annotation in {"float", "int", "str", "bool"} else stored
+
+
+def _html_table(title: str, rows: list[tuple[str, str]]) -> str:
+    from html import escape
+
+    body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+    return f"<p>{escape(title)}</p><table>{body}</table>"
