@@ -1,0 +1,1 @@
+"""Experiments over many models: the engine that runs trials, the statistics, and the demo."""
