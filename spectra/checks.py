@@ -24,14 +24,18 @@ def numeric_array(value: Any, name: str) -> Matrix:
     """
     if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
         raise TypeError(f"{name} is a sparse matrix; pass a dense array: {name}.toarray()")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(f"{name} is an array with masked entries; fill them first: {name}.filled(...)")
     if type(value).__module__.partition(".")[0] == "torch":
         raise TypeError(f"{name} is a torch tensor; pass {name}.detach().cpu().numpy()")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise TypeError(f"{name} is not an array of numbers ({error}); pass a NumPy array of floats") from None
+        raise TypeError(f"{name} is no array of numbers ({error}); pass a NumPy array of floats") from None
     if array.dtype.kind not in "iufc":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real or complex numbers: convert with .astype(float)")
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected real or complex numbers: convert with .astype(float)"
+        )
     if array.size == 0:
         raise ValueError(f"{name} is empty (shape {array.shape}); expected at least one entry")
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes inf and is refused below
@@ -55,7 +59,7 @@ def square_matrix(value: Any, name: str = "A") -> Matrix:
     array = any_matrix(value, name)
     if array.shape[0] != array.shape[1]:
         raise ValueError(
-            f"{name} has shape {array.shape}; expected a square matrix (rectangular ones have norms, no spectrum)"
+            f"{name} has shape {array.shape}; expected a square matrix (only norms take rectangular ones)"
         )
     return array
 
@@ -72,7 +76,7 @@ def any_matrix(value: Any, name: str = "A") -> Matrix:
     """
     array = numeric_array(value, name)
     if array.ndim != 2:
-        raise ValueError(f"{name} has {array.ndim} dimensions, shape {array.shape}; expected a matrix with two")
+        raise ValueError(f"{name} has shape {array.shape}; expected two dimensions: reshape it to a matrix")
     return array
 
 
@@ -88,7 +92,10 @@ def real_number(value: Any, name: str) -> float:
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.integer, np.floating)):
         raise TypeError(f"{name} is {value!r}; expected a real number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a Python int or fraction beyond the floats
+        number = np.inf
     if not np.isfinite(number):
         raise ValueError(f"{name} is {number}; expected a finite number")
     return number
@@ -151,7 +158,10 @@ def complex_number(value: Any, name: str) -> complex:
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Complex, np.number)):
         raise TypeError(f"{name} is {value!r}; expected a complex number")
-    number = complex(value)
+    try:
+        number = complex(value)
+    except OverflowError:  # a Python int or fraction beyond the floats
+        number = complex(np.inf)
     if not np.isfinite(number):
         raise ValueError(f"{name} is {number}; expected a finite number")
     return number
@@ -192,8 +202,8 @@ def box(value: Any, name: str = "region") -> tuple[float, float, float, float]:
     if len(numbers_) != 4:
         raise ValueError(f"{name} has {len(numbers_)} numbers; expected four: (xmin, xmax, ymin, ymax)")
     xmin, xmax, ymin, ymax = numbers_
-    if not (xmin < xmax and ymin < ymax):
-        raise ValueError(f"{name} is {numbers_}; expected xmin < xmax and ymin < ymax")
+    if not (0 < xmax - xmin < np.inf and 0 < ymax - ymin < np.inf):
+        raise ValueError(f"{name} is {numbers_}; expected xmin < xmax and ymin < ymax, at a finite distance")
     return xmin, xmax, ymin, ymax
 
 
@@ -204,6 +214,8 @@ def grid_shape(value: Any, name: str = "shape") -> tuple[int, int]:
     ------
     TypeError
         If `value` is no pair of whole numbers.
+    ValueError
+        If one of them is below 2.
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError(f"{name} is {value!r}; expected two whole numbers (len(y), len(x))")
@@ -221,7 +233,7 @@ def one_of(value: Any, name: str, allowed: tuple[str, ...]) -> str:
     ValueError
         If it is not.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
     return str(value)
 
@@ -237,5 +249,5 @@ def generator(value: Any, name: str = "rng") -> np.random.Generator:
     if isinstance(value, np.random.Generator):
         return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise TypeError(f"{name} is {value!r}; expected a numpy.random.Generator or a seed (whole number >= 0)")
+        raise TypeError(f"{name} is {value!r}; expected a numpy.random.Generator or a seed >= 0")
     return np.random.default_rng(value)

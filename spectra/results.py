@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
-import tempfile
-import zipfile
+import secrets
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,13 +30,13 @@ class Record:
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         target = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
                 np.savez_compressed(file, record=type(self).__name__, **fields)
             os.replace(temporary, target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     @classmethod
@@ -58,16 +58,20 @@ class Record:
         ValueError
             If the file is no saved record of this class, or is damaged.
         """
+        stored = Path(path).read_bytes()
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
                 content = dict(archive)
             kind = next(k for k in _record_classes() if k.__name__ == str(content.pop("record")))
-            if not issubclass(kind, cls):
-                raise ValueError(f"{path} holds a {kind.__name__}, not a {cls.__name__}; use {kind.__name__}.load")
-            fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-            return kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
-        except (zipfile.BadZipFile, EOFError, KeyError, StopIteration, AttributeError, TypeError):
-            raise ValueError(f"{path} is no saved result of this package, or it is damaged; save it again") from None
+            fields = {field.name: field.type for field in dataclasses.fields(kind)}
+            record = kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
+        except Exception:  # a damaged archive fails in a dozen ways
+            raise ValueError(
+                f"{path} is no saved result of this package, or it is damaged; save it again"
+            ) from None
+        if not isinstance(record, cls):
+            raise ValueError(f"{path} holds a {kind.__name__}, no {cls.__name__}; use {kind.__name__}.load")
+        return record
 
     def _repr_html_(self) -> str:
         return _html_table(str(self), self._rows())
@@ -130,7 +134,8 @@ class Pseudospectrum(Record):
         low, high = float(self.sigma_min.min()), float(self.sigma_min.max())
         return (
             f"Pseudospectrum of order {len(self.eigenvalues)}: {ny} x {nx} grid, "
-            f"sigma_min from {low:.3g} to {high:.3g}, floor {self.floor:.1g}, {self.computed.mean():.0%} computed"
+            f"sigma_min from {low:.3g} to {high:.3g}, floor {self.floor:.1g}, "
+            f"{self.computed.mean():.0%} computed"
         )
 
     __repr__ = __str__

@@ -11,6 +11,7 @@ from scipy.linalg import get_lapack_funcs
 
 from spectra.checks import Matrix, square_matrix
 from spectra.errors import ConvergenceError
+from spectra.scaling import rescaled, unit_scaled
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -22,12 +23,12 @@ class SchurForm:
     A : ndarray, shape (n, n)
         The matrix, float64 or complex128.
     T : ndarray, shape (n, n)
-        Upper triangular (complex A), or upper quasi-triangular with standardised 2 x 2 blocks (real A), C order,
-        in units of `scale`.
+        Upper triangular (complex A), or upper quasi-triangular with standardised 2 x 2 blocks (real A), in
+        C order and in units of `scale`.
     scale : float
         A power of two near the largest entry of A, so that T neither overflows nor underflows; 1 for A = 0.
     eigenvalues : ndarray of complex, shape (n,)
-        Eigenvalues of A in the order of T's diagonal, in the units of A.
+        Eigenvalues of A in the order of T's diagonal, in the units of A (a part beyond the floats is inf).
     """
 
     A: Matrix
@@ -87,15 +88,33 @@ def schur_form(A: ArrayLike | SchurForm) -> SchurForm:
     if isinstance(A, SchurForm):
         return A
     matrix = square_matrix(A)
-    largest = float(np.abs(matrix).max())
-    scale = float(2.0 ** np.floor(np.log2(largest))) if largest > 0 else 1.0
-    scaled = matrix / scale
-    (gees,) = get_lapack_funcs(("gees",), (scaled,))
+    scaled, scale = unit_scaled(matrix)
+    gees: Any = get_lapack_funcs("gees", (scaled,))
     select: Any = lambda *_: None  # noqa: E731  (gees wants one and, without sorting, never calls it)
     work = gees(select, scaled, lwork=-1, compute_v=0)[-2]
     *_, info = result = gees(select, scaled, lwork=int(work[0].real), compute_v=0)
     if info != 0:
-        raise ConvergenceError(f"LAPACK gees did not converge (info = {info}); try A + tiny noise, or A in another basis")
+        raise ConvergenceError(
+            f"LAPACK gees did not converge on A (info = {info}); try A plus tiny noise, or A in another basis"
+        )
     T = np.ascontiguousarray(result[0])
     eigenvalues = result[2] + 1j * result[3] if matrix.dtype == np.float64 else result[2]
-    return SchurForm(A=matrix, T=T, scale=scale, eigenvalues=np.asarray(eigenvalues * scale, dtype=np.complex128))
+    return SchurForm(A=matrix, T=T, scale=scale, eigenvalues=rescaled(eigenvalues, scale))
+
+
+def matrix_of(A: ArrayLike | SchurForm) -> Matrix:
+    """Give the matrix behind a `SchurForm`, or `A` through the gate: for measures that need no Schur factor.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        The matrix, float64 or complex128, in C order.
+
+    Raises
+    ------
+    TypeError
+        If A is no array of numbers.
+    ValueError
+        If A is not square, is empty, or holds NaN or inf.
+    """
+    return A.A if isinstance(A, SchurForm) else square_matrix(A)

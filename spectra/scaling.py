@@ -1,0 +1,37 @@
+"""Powers of two: a matrix is measured at unit size, and the measure scaled back, without overflow."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.checks import Matrix
+
+UNIT_ROUNDOFF = 2.0**-53
+
+
+def unit_scaled(matrix: Matrix) -> tuple[Matrix, float]:
+    """Divide a matrix by a power of two that brings its largest real or imaginary part into [1, 2).
+
+    Returns
+    -------
+    scaled : ndarray
+        ``matrix / scale``, exact but for entries smaller than the largest by a factor of 2^1022 or more.
+    scale : float
+        The power of two; 1 for a zero matrix.
+    """
+    parts = matrix.view(np.float64)
+    largest = np.abs(parts).max()
+    exponent = int(np.frexp(largest)[1]) - 1 if largest > 0 else 0
+    with np.errstate(under="ignore"):
+        scaled = np.ldexp(parts, -exponent).view(matrix.dtype)
+    return cast(Matrix, scaled), float(np.ldexp(1.0, exponent))
+
+
+def rescaled(values: NDArray[np.complex128], scale: float) -> NDArray[np.complex128]:
+    """Give ``values * scale`` by parts: without a warning, what is too large becomes inf, too small 0."""
+    parts = np.ascontiguousarray(values, dtype=np.complex128).view(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        return (parts * scale).view(np.complex128)
