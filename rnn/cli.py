@@ -1,0 +1,282 @@
+"""The command `spectra`: a verb reads its options, calls into the package, and prints what came back."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rnn.supervision import supervised
+
+if TYPE_CHECKING:
+    from spectra.results import Pseudospectrum
+
+_BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 2, 70, 130, 141
+_EXTRA = ("torch", "sklearn", "pandas", "jinja2")
+
+app = typer.Typer(
+    name="spectra",
+    help="Spectra, pseudospectra and robustness of trained networks.",
+    epilog="Exit codes: 0 fine, 1 findings (--fail-on), 2 bad input, 130 interrupted.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; the entry point of `spectra`."""
+    sys.exit(supervised(_run))
+
+
+def _run() -> int:
+    """Run the app and turn every foreseen failure into one line and an exit code."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except OSError as error:
+        return _refused(
+            error, f"{error.filename}: {error.strerror}; check the path" if error.filename else str(error)
+        )
+    except (ValueError, TypeError, MemoryError, ModuleNotFoundError) as error:
+        return _refused(error, str(error))
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the command line
+            where = getattr(getattr(error, "ctx", None), "command_path", "spectra")
+            return _refused(error, f"{error.format_message().rstrip('.')}; see {where} --help")
+        traceback.print_exc()
+        print("error: this is a fault of spectra-rnn, not of the input; please report it", file=sys.stderr)
+        return _FAULT
+
+
+def _refused(error: Exception, message: str) -> int:
+    if "SPECTRA_TRACEBACK" in os.environ:
+        traceback.print_exception(error)
+    line = " ".join((message or type(error).__name__).split())
+    print(f"error: {line}", file=sys.stderr)
+    return _BAD_INPUT
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        from spectra import __version__
+
+        typer.echo(f"spectra-rnn {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def pseudospectrum(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.npy", help="A square matrix, from numpy.save.", exists=True, dir_okay=False
+        ),
+    ],
+    epsilons: Annotated[
+        str, typer.Option(help="Levels, in the units of the matrix.", metavar="E,E,..")
+    ] = "1e-3,1e-2,1e-1",
+    region: Annotated[
+        str | None,
+        typer.Option(help="Part of the complex plane; chosen when left out.", metavar="XMIN,XMAX,YMIN,YMAX"),
+    ] = None,
+    shape: Annotated[str, typer.Option(help="Rows and columns of the grid.", metavar="NY,NX")] = "100,100",
+    rtol: Annotated[float, typer.Option(help="Relative error of a grid value.")] = 1e-6,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads; all cores when left out.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Save the grid here.", metavar="FILE.npz")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
+) -> None:
+    """Pseudospectrum of a matrix: a table, and if wanted the grid and a figure."""
+    for path, name in ((out, "--out"), (figure, "--figure")):
+        _check_target(path, name)
+    wanted = _numbers(epsilons, "--epsilons")
+    window = None if region is None else _numbers(region, "--region")
+    size = _whole_numbers(shape, "--shape")
+
+    import spectra
+    from rnn.matrix_file import read_matrix
+
+    A = spectra.schur_form(read_matrix(file))
+    with _progress("grid") as progress:
+        result = spectra.pseudospectrum(
+            A, region=window, shape=size, epsilons=wanted, rtol=rtol, threads=threads, progress=progress
+        )
+    rows: list[tuple[str, ...]] = [("order n", f"{A.n}", "")]
+    rows += [("spectral radius", f"{spectra.spectral_radius(A):.12g}", "")]
+    rows += [("spectral norm", f"{spectra.spectral_norm(A):.12g}", "")]
+    rows += [("Henrici departure", f"{spectra.henrici_departure(A):.12g}", "")]
+    with _progress("radii") as progress:
+        for done, epsilon in enumerate(wanted, start=1):
+            radius = spectra.pseudospectral_radius(A, epsilon)
+            interval = f"{radius.lower:.12g} .. {radius.upper:.12g}"
+            rows += [(f"pseudospectral radius, epsilon {epsilon:g}", f"{radius.value:.12g}", interval)]
+            progress(done, len(wanted))
+    rows += [("rounding floor of sigma_min", f"{result.floor:.2g}", "")]
+    _print_table(("quantity", "value", "interval"), rows, title=file.name)
+    typer.echo(str(result))
+    if out is not None:
+        result.save(out)
+        typer.echo(f"grid: {out}")
+    if figure is not None:
+        _draw(result, figure)
+        typer.echo(f"figure: {figure}")
+
+
+@app.command()
+def train(
+    out: Annotated[
+        Path, typer.Option(help="Where the checkpoint goes.", metavar="MODEL.pt", show_default=False)
+    ],
+    cell: Annotated[str, typer.Option(help="tanh, gru, lstm or feedforward.")] = "tanh",
+    task: Annotated[str, typer.Option(help="What to train on: digits.")] = "digits",
+    hidden: Annotated[int, typer.Option(help="Width of the recurrent or hidden layer.")] = 32,
+    gain: Annotated[float, typer.Option(help="Spectral scale of the initial square matrix.")] = 1.0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 30,
+    seed: Annotated[int, typer.Option(help="Initial weights and order of the examples.")] = 0,
+) -> None:
+    """Train one model and save it with its configuration."""
+    _check_target(out, "--out")
+    _need_extra()
+
+    from rnn.models import ModelConfig, build_model
+    from rnn.tasks import load_task
+    from rnn.training import TrainingConfig, save_checkpoint
+    from rnn.training import train as train_model
+
+    data = load_task(task)
+    model = build_model(
+        ModelConfig(
+            cell, data.features, data.steps, hidden=hidden, classes=data.classes, gain=gain, seed=seed
+        )
+    )
+    with _progress("epochs") as progress:
+        record = train_model(model, data, TrainingConfig(epochs=epochs, seed=seed), progress=progress)
+    save_checkpoint(out, model, task=data, record=record)
+    _print_table(
+        ("quantity", "value"),
+        [
+            ("loss, last epoch", f"{record.losses[-1]:.4g}" if record.losses else "untrained"),
+            ("training accuracy", f"{record.train_accuracy:.4f}"),
+            ("test accuracy", f"{record.test_accuracy:.4f}"),
+            ("seconds", f"{record.seconds:.1f}"),
+        ],
+        title=f"{cell} on {task}",
+    )
+    typer.echo(f"checkpoint: {out}")
+
+
+def _need_extra() -> None:
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f'this verb needs {", ".join(missing)}, not installed here: pip install "spectra-rnn[rnn]"'
+        )
+
+
+def _check_target(path: Path | None, name: str) -> None:
+    """Refuse before the work, not after it, a file that cannot be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{name} is {path}, which is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} is {path}, but there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{name} is {path}, but the folder {path.parent} cannot be written; choose another")
+
+
+def _numbers(text: str, name: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"{name} is {text!r}; expected numbers with commas between them, such as 0.01,0.1"
+        ) from None
+
+
+def _whole_numbers(text: str, name: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"{name} is {text!r}; expected whole numbers with commas between them, such as 100,100"
+        ) from None
+
+
+def _draw(result: Pseudospectrum, path: Path) -> None:
+    from spectra.plots import plot_pseudospectrum
+
+    axes = plot_pseudospectrum(result)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        axes.figure.savefig(temporary, dpi=150)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heads, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+
+
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[Callable[..., None]]:
+    """Give a function of (done, total, ...) that shows how far the work is: a bar, or lines in a log."""
+    if not sys.stderr.isatty():
+        yield _progress_lines(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(label, total=None)
+
+        def show(done: int, total: int, *_: object) -> None:
+            bars.update(bar, completed=done, total=total)
+
+        yield show
+
+
+def _progress_lines(label: str, *, every: float = 5.0) -> Callable[..., None]:
+    last = time.monotonic()
+
+    def show(done: int, total: int, *_: object) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            print(f"{label}: {done} of {total}", file=sys.stderr)
+
+    return show

@@ -1,0 +1,249 @@
+"""The house rules that a machine can check: who imports whom, what may be public, how long a function is."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# The one statement of the order: a module may import only modules above it.
+ORDER = [
+    "spectra.errors",
+    "spectra.checks",
+    "spectra.kernels",
+    "spectra.results",
+    "spectra.scaling",
+    "spectra.schur",
+    "spectra.gallery",
+    "spectra.spectrum",
+    "spectra.resolvent",
+    "spectra.norms",
+    "spectra.nonnormality",
+    "spectra.field_of_values",
+    "spectra.pseudospectra",
+    "spectra.plots",
+    "rnn.models",
+    "rnn.tasks",
+    "rnn.training",
+    "rnn.weights",
+    "rnn.dynamics",
+    "rnn.diagnosis",
+    "rnn.attacks",
+    "rnn.harness",
+    "rnn.study.resampling",
+    "rnn.study.statistics",
+    "rnn.study.engine",
+    "rnn.study",
+    "rnn.figures",
+    "rnn.report",
+    "rnn.matrix_file",
+    "rnn.supervision",
+    "rnn.cli",
+]
+
+# Third parties with one home: only these modules may import them at all.
+HOMES = {
+    "numba": {"spectra.kernels"},
+    "llvmlite": {"spectra.kernels"},
+    "matplotlib": {"spectra.plots", "rnn.figures"},
+    "typer": {"rnn.cli"},
+}
+LAZY = {"matplotlib"}  # and even there only inside functions
+LONGEST = 70  # lines of a function, docstring not counted
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = sorted(path for package in ("spectra", "rnn") for path in (ROOT / package).rglob("*.py"))
+MODULES = {module_name(path): path for path in FILES}
+ROOMS = [name for name in MODULES if name not in {"spectra", "rnn"}]
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def imports(tree: ast.AST) -> list[str]:
+    """Full dotted names of everything imported, at any depth."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import; write the full name"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def top_level_imports(tree: ast.Module) -> list[str]:
+    """The imports that run when the module is imported (the type checker's own block does not)."""
+    outside = [
+        node
+        for node in tree.body
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"))
+    ]
+    return imports(ast.Module(body=outside, type_ignores=[]))
+
+
+def room_of(name: str) -> str | None:
+    """The room of this project that an imported dotted name lies in."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def rank(name: str) -> int:
+    return ORDER.index(name)
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def inside_fork_rng(tree: ast.AST) -> set[ast.AST]:
+    """Everything inside a `with torch.random.fork_rng(...)`, after which torch is as it was."""
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.With)]
+    forks = [block for block in blocks if any("fork_rng(" in ast.unparse(item) for item in block.items)]
+    return {node for block in forks for node in ast.walk(block)}
+
+
+def public_objects() -> list[tuple[str, str]]:
+    found = []
+    for package in ("spectra", "rnn"):
+        found += [(package, name) for name in getattr(importlib.import_module(package), "__all__", [])]
+    for room in ("spectra.gallery", "spectra.plots"):
+        body = TREES[room].body if room in TREES else []
+        found += [(room, node.name) for node in body if isinstance(node, ast.FunctionDef)]
+    return [(room, name) for room, name in found if not name.startswith("_")]
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert len(ORDER) == len(set(ORDER))
+    assert sorted(ORDER) == sorted(ROOMS)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_run_one_way(name: str) -> None:
+    for target in imports(TREES[name]):
+        room = room_of(target)
+        if room is None or name == room:
+            continue
+        if room in {"spectra", "rnn"}:  # the front door, which opens every room lazily
+            assert rank(name) > max(rank(other) for other in ROOMS if other.startswith(f"{room}.")), (
+                f"{name} imports the front door of {room} from inside: name the room"
+            )
+        else:
+            assert rank(room) < rank(name), f"{name} imports {room}, which comes later in ORDER"
+
+
+@pytest.mark.parametrize("name", ["spectra", "rnn"])
+def test_the_front_doors_import_no_room(name: str) -> None:
+    assert [target for target in imports(TREES[name]) if room_of(target)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("spectra")])
+def test_spectra_knows_neither_rnn_nor_torch(name: str) -> None:
+    packages = {target.partition(".")[0] for target in imports(TREES[name])}
+    assert "rnn" not in packages
+    assert name == "spectra.gpu" or "torch" not in packages
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_third_parties_stay_at_home(name: str) -> None:
+    for target in imports(TREES[name]):
+        package = target.partition(".")[0]
+        assert name in HOMES.get(package, {name}), f"{name} imports {package}; its home is {HOMES[package]}"
+    for target in top_level_imports(TREES[name]):
+        assert target.partition(".")[0] not in LAZY, f"{name} imports {target} outside a function"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_junk_drawers(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "core", "helpers", "common", "misc"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "spectra.kernels"])
+def test_functions_are_short(name: str) -> None:
+    for function in functions(TREES[name]):
+        doc = function.body[0] if ast.get_docstring(function, clean=False) is not None else None
+        written = 0 if doc is None else (doc.end_lineno or 0) - doc.lineno + 1
+        lines = (function.end_lineno or 0) - function.lineno + 1 - written
+        assert lines <= LONGEST, f"{name}.{function.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_unpickles_and_nothing_seeds_the_world(name: str) -> None:
+    for node in ast.walk(TREES[name]):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        assert called not in {
+            "pickle.load",
+            "pickle.loads",
+            "joblib.load",
+            "pandas.read_pickle",
+            "pd.read_pickle",
+        }
+        assert called not in {"np.random.seed", "numpy.random.seed", "random.seed"}
+        assert called != "torch.manual_seed" or node in inside_fork_rng(TREES[name])
+        assert called != "torch.load" or given.get("weights_only") == "True"
+        assert called not in {"np.load", "numpy.load"} or given.get("allow_pickle") == "False"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in {"rnn.cli", "rnn.supervision"}])
+def test_only_the_command_line_prints(name: str) -> None:
+    calls = [ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
+    assert "print" not in calls
+
+
+@pytest.mark.parametrize(("room", "name"), public_objects())
+def test_public_names_exist_are_documented_and_shadow_no_room(room: str, name: str) -> None:
+    value = getattr(importlib.import_module(room), name)
+    if isinstance(value, ModuleType):
+        assert value.__name__ == f"{room}.{name}"
+        assert value.__doc__
+        return
+    assert f"{room}.{name}" not in MODULES, "with lazy imports the second access would give the module"
+    doc = inspect.getdoc(value)
+    assert doc
+    assert doc.split("\n")[0].endswith("."), "the first line is one sentence"
+    if inspect.isfunction(value):
+        assert "Returns\n-------" in doc
+        assert ">>> " in doc or room.startswith("rnn") or room == "spectra.plots"
+
+
+@pytest.mark.parametrize(("room", "name"), public_objects())
+def test_options_past_the_second_argument_are_keyword_only(room: str, name: str) -> None:
+    value = getattr(importlib.import_module(room), name)
+    if not inspect.isfunction(value):
+        return
+    parameters = list(inspect.signature(value).parameters.values())
+    assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters), (
+        "**options swallow typing errors"
+    )
+    for parameter in parameters[2:]:
+        assert parameter.default is parameter.empty or parameter.kind is parameter.KEYWORD_ONLY, (
+            parameter.name
+        )
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import spectra", ["torch", "numba", "matplotlib", "scipy"]),
+        ("import rnn", ["torch", "numba", "matplotlib", "pandas"]),
+        ("import rnn.cli", ["numpy", "torch", "numba", "matplotlib", "pandas"]),
+    ],
+)
+def test_imports_stay_light(statement: str, absent: list[str]) -> None:
+    script = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
