@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tokenize
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def read_matrix(path: str | os.PathLike[str]) -> Matrix:
     try:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
+    except (ValueError, EOFError, MemoryError, tokenize.TokenError) as error:
         if "allow_pickle" in str(error):
             raise TypeError(
                 f"{path} holds Python objects, which are not read; save an array of floats"

@@ -1,0 +1,78 @@
+"""Matrices from files: read whole, or refused in one line that names the file."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnn.matrix_file import read_matrix
+
+
+def written(path: Path, array: np.ndarray) -> Path:
+    np.save(path, array, allow_pickle=True)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, np.float64, np.complex64, np.complex128])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_numpy_saved_is_read_as_64_bit_in_c_order(tmp_path: Path, dtype: type, order: str) -> None:
+    A = np.arange(9).reshape(3, 3).astype(dtype, order=order)
+    found = read_matrix(written(tmp_path / "a.npy", A))
+    np.testing.assert_array_equal(found, A)
+    assert found.dtype == (np.complex128 if np.iscomplexobj(A) else np.float64)
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("array", "kind", "words"),
+    [
+        (np.ones((2, 3)), ValueError, "expected a square matrix"),
+        (np.ones(3), ValueError, "expected two dimensions"),
+        (np.ones((0, 0)), ValueError, "empty"),
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), ValueError, "NaN or infinite entry at"),
+        (np.array([["a", "b"], ["c", "d"]]), TypeError, "dtype <U1"),
+        (np.ones((2, 2), dtype=bool), TypeError, "dtype bool"),
+        (np.array([[{}, None], [1, 2]], dtype=object), TypeError, "Python objects"),
+    ],
+)
+def test_what_is_no_finite_square_matrix_is_refused(
+    tmp_path: Path, array: np.ndarray, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words) as refusal:
+        read_matrix(written(tmp_path / "a.npy", array))
+    assert "a.npy" in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUM", b"1 2\n3 4\n", b"PK\x03\x04zip"])
+def test_what_is_no_npy_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npy is no readable \.npy file .* numpy\.save"):
+        read_matrix(path)
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    np.save(whole, np.eye(2))
+    path = tmp_path / "a.npy"
+    for length in range(len(whole.getvalue())):
+        path.write_bytes(whole.getvalue()[:length])
+        with pytest.raises(ValueError, match="no readable"):
+            read_matrix(path)
+
+
+def test_a_header_that_claims_the_impossible_is_refused(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    np.save(whole, np.eye(2))
+    path = tmp_path / "a.npy"
+    for claim in (b"(9999999, 9999999)", b"(2, -2)", b"'x'", b"((2"):
+        honest = b"(2, 2), }" + b" " * 30
+        path.write_bytes(whole.getvalue().replace(honest, (claim + b", }").ljust(len(honest))))
+        with pytest.raises(ValueError, match="no readable"):
+            read_matrix(path)
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_matrix(tmp_path / "none.npy")
