@@ -1,0 +1,74 @@
+"""Textbook definitions, at most ten lines each, that the package is measured against; no import of it."""
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+
+def eigenvalues(A: ArrayLike) -> NDArray[np.complex128]:
+    return np.linalg.eigvals(np.asarray(A)).astype(complex)
+
+
+def spectral_radius(A: ArrayLike) -> float:
+    return float(np.abs(eigenvalues(A)).max())
+
+
+def spectral_abscissa(A: ArrayLike) -> float:
+    return float(eigenvalues(A).real.max())
+
+
+def spectral_norm(A: ArrayLike) -> float:
+    A = np.asarray(A)
+    return float(np.sqrt(np.linalg.eigvalsh(A.conj().T @ A)[-1]))
+
+
+def frobenius_norm(A: ArrayLike) -> float:
+    return float(np.sqrt((np.abs(A) ** 2).sum()))
+
+
+def stable_rank(A: ArrayLike) -> float:
+    return (frobenius_norm(A) / spectral_norm(A)) ** 2
+
+
+def sigma_min(A: ArrayLike, z: complex) -> float:
+    A = np.asarray(A)
+    return float(np.linalg.svd(z * np.eye(len(A)) - A, compute_uv=False)[-1])
+
+
+def sigma_min_grid(A: ArrayLike, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    return np.array([[sigma_min(A, complex(re, im)) for re in np.asarray(x)] for im in np.asarray(y)])
+
+
+def resolvent_norm(A: ArrayLike, z: complex) -> float:
+    A = np.asarray(A)
+    return spectral_norm(np.linalg.inv(z * np.eye(len(A)) - A))
+
+
+def henrici_departure(A: ArrayLike) -> float:
+    T = scipy.linalg.schur(np.asarray(A), output="complex")[0]
+    return float(np.linalg.norm(np.triu(T, 1)))
+
+
+def henrici_formula(A: ArrayLike) -> float:
+    return float(np.sqrt(frobenius_norm(A) ** 2 - (np.abs(eigenvalues(A)) ** 2).sum()))
+
+
+def commutator_norm(A: ArrayLike) -> float:
+    A = np.asarray(A)
+    return frobenius_norm(A.conj().T @ A - A @ A.conj().T)
+
+
+def eigenvector_condition_number(A: ArrayLike) -> float:
+    V = np.linalg.eig(np.asarray(A))[1]
+    return float(np.linalg.norm(V, 2) * np.linalg.norm(np.linalg.inv(V), 2))
+
+
+def numerical_abscissa(A: ArrayLike) -> float:
+    A = np.asarray(A)
+    return float(np.linalg.eigvals((A + A.conj().T) / 2).real.max())
+
+
+def noise_floor(A: ArrayLike, z: complex = 0.0) -> float:
+    """Where rounding alone, n u norm(zI - A), hides a singular value of zI - A."""
+    A = np.asarray(A)
+    return len(A) * 2.0**-53 * float(np.linalg.norm(z * np.eye(len(A)) - A, 2))
