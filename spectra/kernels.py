@@ -12,8 +12,8 @@ import operator
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import config, njit, types
-from numba.core import cgutils
+from numba import njit, types
+from numba.core import cgutils, config
 from numba.extending import intrinsic, models, overload, register_model
 
 
@@ -147,7 +147,9 @@ else:
             kinds = [kind if kind is _lanes else types.float64 for kind in (a, b)]
 
             def code(context, builder, signature, args):
-                x, y = (v if kind is _lanes else _splat(builder, v) for v, kind in zip(args, kinds, strict=True))
+                x, y = (
+                    v if kind is _lanes else _splat(builder, v) for v, kind in zip(args, kinds, strict=True)
+                )
                 return getattr(builder, instruction)(x, y, flags=["contract"])
 
             return _lanes(*kinds), code
@@ -236,7 +238,12 @@ def _solve_slot(X, i, slot, sign, zr, zi, inverses):
 @compiled
 def _couple_slots(X, to, source, P, Pi, p, column):
     """X[to:to+2] += T[to:to+2, source:source+2] @ X[source:source+2], both slots in one panel."""
-    xr, xi, yr, yi = load(X, source, 0), load(X, source, LANES), load(X, source + 1, 0), load(X, source + 1, LANES)
+    xr, xi, yr, yi = (
+        load(X, source, 0),
+        load(X, source, LANES),
+        load(X, source + 1, 0),
+        load(X, source + 1, LANES),
+    )
     for k in range(2):
         row = to % ROWS + k
         s, t = P[p, column, row], P[p, column + 1, row]
@@ -282,16 +289,20 @@ def _solve(X, U, Ui, slot, zr, zi, inverses):
 
 
 @compiled
-def _top_ritz_value(alpha, beta2, count, most, low, high):
+def _top_ritz_value(alpha, beta2, count, most, low, guess, high):
     """Largest eigenvalue of each lane's tridiagonal matrix, by Newton on its first pivot from below.
 
-    The pivots d_j = mu - alpha_j - beta2_j / d_{j+1}, taken from the last row up, are positive beyond the top
+    The pivots d_j = mu - alpha_j - beta2_j / d_{j+1}, from the last row up, are positive beyond the top
     eigenvalue theta; d_1 is concave and increasing there with d_1(theta) = 0 and d_1'(theta) = 1 / s_1^2,
-    where s is the unit eigenvector. [low, high] brackets theta; bisection takes over where a pivot is negative.
-    Gives theta, s_1^2 and s_k^2. A lane stands still once its next step is small, so that what it gives does
+    where s is the unit eigenvector. [low, high] brackets theta; bisection takes over where a pivot is negative
+    or a step leaves the bracket. A lane stands still once its next step is small, so that what it gives does
     not depend on its neighbours.
+
+    Returns
+    -------
+    theta, s_1^2, s_k^2 : lanes
     """
-    mu, zero, tiny = low, splat(0.0), splat(1e-300)
+    mu, zero, tiny = guess, splat(0.0), splat(1e-300)
     for _ in range(12):
         pivot, slope, ratio, least = splat(1.0), splat(0.0), splat(1.0), splat(1.0)
         for j in range(most - 1, -1, -1):
@@ -318,13 +329,15 @@ def _top_ritz_value(alpha, beta2, count, most, low, high):
 
 
 @compiled
-def solve_points(U, Ui, L, Li, slot, roots, starts, zr, zi, origin, widening, rtol, floor, stop, sigma, lower, steps):
+def solve_points(
+    U, Ui, L, Li, slot, roots, starts, zr, zi, origin, widening, rtol, floor, stop, sigma, lower, steps
+):
     """Smallest singular values of zI - T at many points z by inverse Lanczos, one point a lane.
 
     Parameters
     ----------
     U, Ui, L, Li : (N/4, N, 4)
-        Panels of T and of T*, real and imaginary part (imaginary part (0, 0, 4) for real T); N a multiple of 4.
+        Panels of T and of T*, real and imaginary part (imaginary part (0, 0, 4) for real T); 4 divides N.
     slot : (N/2, 8)
         The 2 x 2 diagonal slots as a, b, c, d, real parts first.
     roots : (N, 2)
@@ -399,7 +412,7 @@ def solve_points(U, Ui, L, Li, slot, roots, starts, zr, zi, origin, widening, rt
         # theta can only grow, and by no more than the last residual and coupling allow
         old, coupling = load(lane, 4, 0), load(lane, 3, 0)
         middle, half = 0.5 * (old + a), 0.5 * (old - a)
-        low = middle + root(half * half + load(lane, 6, 0))
+        guess = middle + root(half * half + load(lane, 6, 0))
         high = middle + root(half * half + coupling)
         store(lane, 2, 0, 1.0 / root(square))
         store(lane, 3, 0, square)
@@ -414,7 +427,7 @@ def solve_points(U, Ui, L, Li, slot, roots, starts, zr, zi, origin, widening, rt
                 alpha[k - 1, c] = lane[8, c]
                 if k > 1:
                     beta2[k - 2, c] = lane[9, c]
-        theta, first, last = _top_ritz_value(alpha, beta2, load(lane, 7, 0), most, low, high)
+        theta, first, last = _top_ritz_value(alpha, beta2, load(lane, 7, 0), most, old, guess, high)
         residual2 = last * square
         store(lane, 4, 0, theta)
         store(lane, 5, 0, first)

@@ -13,12 +13,12 @@ from scipy.linalg import svdvals
 
 from spectra import kernels
 from spectra.checks import whole_number
+from spectra.scaling import UNIT_ROUNDOFF
 from spectra.schur import SchurForm
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
 _STARTS = 64  # random starting vectors that the points share
 _PAD = -1e8 * np.pi  # diagonal entry of a padding row: far from every point, coupled to nothing
 
@@ -117,8 +117,8 @@ def smallest_singular_values(
     hence an upper bound up to rounding. A lower bound needs the random start q: if the largest eigenvalue
     were λ, the component of q along its eigenvector would be at most 1/p_k(λ), where p_k is the k-th Lanczos
     polynomial, and that is improbable for a random q. With p_k convex beyond its top zero θ and
-    p_k'(θ) = 1/(s_1 r), where s is the unit eigenvector of the tridiagonal matrix and r the residual, λ exceeds
-    θ + s_1 r √((n - 1)/δ) with probability at most δ. Points that do not converge go to a dense SVD.
+    p_k'(θ) = 1/(s_1 r), where s is the unit eigenvector of the tridiagonal matrix and r the residual, λ
+    exceeds θ + s_1 r √((n - 1)/δ) with probability at most δ. Points that do not converge go to a dense SVD.
     """
     m = len(z)
     farthest = float(np.abs(z).max(initial=0.0))
@@ -136,7 +136,9 @@ def smallest_singular_values(
         points = shifts[part]
         out = np.zeros(len(points)), np.zeros(len(points)), np.zeros(len(points), dtype=np.int64)
         real, imaginary = np.ascontiguousarray(points.real), np.ascontiguousarray(points.imag)
-        kernels.solve_points(*factor.arrays, real, imaginary, part.start, widening, rtol, floor / unit, stop, *out)
+        kernels.solve_points(
+            *factor.arrays, real, imaginary, part.start, widening, rtol, floor / unit, stop, *out
+        )
         sigma[todo[part]], lower[todo[part]], steps[todo[part]] = out
         return len(points)
 
@@ -232,7 +234,9 @@ class _Panels:
         roots = np.full(size, _PAD, dtype=np.complex128)
         roots[kept] = form.eigenvalues[order[kept]] / unit
         first = np.arange(0, size, 2)
-        slot = np.stack([T[first, first], T[first, first + 1], T[first + 1, first], T[first + 1, first + 1]], axis=1)
+        slot = np.stack(
+            [T[first, first], T[first, first + 1], T[first + 1, first], T[first + 1, first + 1]], axis=1
+        )
         starts = np.random.default_rng(0).standard_normal((_STARTS, size, 2))
         starts[:, ~kept] = 0.0
         starts /= np.linalg.norm(starts.reshape(_STARTS, -1), axis=1)[:, None, None]
