@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,12 +42,12 @@ def _run() -> int:
     """Run the app and turn every foreseen failure into one line and an exit code."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="spectra", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except (BrokenPipeError, SystemExit):  # the reader has seen enough; typer exits by itself
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except OSError as error:
@@ -110,8 +110,8 @@ def pseudospectrum(
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
     """Pseudospectrum of a matrix: a table, and if wanted the grid and a figure."""
-    for path, name in ((out, "--out"), (figure, "--figure")):
-        _check_target(path, name)
+    _check_target(out, "--out")
+    _check_target(figure, "--figure", (".png", ".pdf", ".svg"))
     wanted = _numbers(epsilons, "--epsilons")
     window = None if region is None else _numbers(region, "--region")
     size = _whole_numbers(shape, "--shape")
@@ -196,10 +196,12 @@ def _need_extra() -> None:
         )
 
 
-def _check_target(path: Path | None, name: str) -> None:
+def _check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) -> None:
     """Refuse before the work, not after it, a file that cannot be written."""
     if path is None:
         return
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{name} is {path}; expected a name that ends in {', '.join(endings)}")
     if path.is_dir():
         raise ValueError(f"{name} is {path}, which is a folder; name a file in it")
     if not path.parent.is_dir():
@@ -208,18 +210,18 @@ def _check_target(path: Path | None, name: str) -> None:
         raise ValueError(f"{name} is {path}, but the folder {path.parent} cannot be written; choose another")
 
 
-def _numbers(text: str, name: str) -> list[float]:
+def _numbers(text: str, name: str) -> tuple[Any, ...]:
     try:
-        return [float(part) for part in text.split(",")]
+        return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ValueError(
             f"{name} is {text!r}; expected numbers with commas between them, such as 0.01,0.1"
         ) from None
 
 
-def _whole_numbers(text: str, name: str) -> list[int]:
+def _whole_numbers(text: str, name: str) -> tuple[Any, ...]:
     try:
-        return [int(part) for part in text.split(",")]
+        return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(
             f"{name} is {text!r}; expected whole numbers with commas between them, such as 100,100"

@@ -1,0 +1,239 @@
+"""The command `spectra`: what it prints, what it writes, how it refuses, and how it ends."""
+
+import importlib.util
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnn import cli
+from spectra import Pseudospectrum, __version__, henrici_departure
+from spectra.gallery import grcar
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "from rnn.cli import main; main()"
+
+
+def start(*arguments: object, before: str = "") -> subprocess.Popen[str]:
+    """Run the command as a user would, in a process of its own."""
+    command = [sys.executable, "-c", before + COMMAND, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, error = process.communicate(timeout=120)
+    return process.returncode, out, error
+
+
+class Here:
+    """The command in this process, which is faster: everything but the supervision."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        """Give exit code, stdout and stderr."""
+        self.monkeypatch.setattr(sys, "argv", ["spectra", *map(str, arguments)])
+        self.capsys.readouterr()
+        code = cli._run()
+        return code, *self.capsys.readouterr()
+
+    def refusal(self, *arguments: object) -> str:
+        """Give the one line that says why the arguments are refused."""
+        code, out, error = self(*arguments)
+        assert (code, out) == (2, "")
+        assert re.fullmatch(r"error: .+\n", error), error
+        return error
+
+
+@pytest.fixture
+def spectra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("matrix") / "grcar.npy"
+    np.save(path, grcar(32))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    code, _, error = finished(start("train", "--cell", "gru", "--hidden", 8, "--epochs", 3, "--out", path))
+    assert (code, error) == (0, "")
+    return path
+
+
+def test_version_and_help_are_fast_and_complete(spectra: Here) -> None:
+    assert spectra("--version") == (0, f"spectra-rnn {__version__}\n", "")
+    for arguments in ((), ("--help",), ("-h",)):
+        code, out, error = spectra(*arguments)
+        assert (code, error) == (0, "")
+        for verb in ("demo", "pseudospectrum", "diagnose", "train", "attack"):
+            assert re.search(rf"\b{verb}\b", out)
+
+
+@pytest.mark.parametrize("verb", ["demo", "pseudospectrum", "diagnose", "train", "attack"])
+def test_the_help_of_a_verb_loads_nothing_heavy(verb: str) -> None:
+    check = (
+        "import atexit, sys\n"
+        "heavy = {'numpy', 'torch', 'numba', 'matplotlib', 'pandas', 'sklearn'}\n"
+        "atexit.register(lambda: print('loaded:', *sorted(heavy & set(sys.modules))))\n"
+    )
+    code, out, error = finished(start(verb, "--help", before=check))
+    assert (code, error) == (0, "")
+    assert out.splitlines()[-1] == "loaded:"
+
+
+def test_pseudospectrum_prints_values_with_intervals(spectra: Here, matrix: Path) -> None:
+    code, out, error = spectra("pseudospectrum", matrix, "--epsilons", "1e-4,0.01", "--shape", "20,30")
+    assert (code, error) == (0, "")
+    line = next(line for line in out.splitlines() if "epsilon 0.0001" in line)
+    value, lower, upper = (float(number) for number in re.findall(r"\d\.\d{6,}", line))
+    assert lower <= value <= upper
+    departure = next(line for line in out.splitlines() if "Henrici" in line)
+    assert float(departure.split()[-1]) == pytest.approx(henrici_departure(grcar(32)), rel=1e-11)
+    assert "20 x 30 grid" in out
+
+
+def test_pseudospectrum_writes_where_it_is_told_to(spectra: Here, matrix: Path, tmp_path: Path) -> None:
+    grid, figure = tmp_path / "grid.npz", tmp_path / "figure.png"
+    options = ("--region", "-1,3,-3,3", "--shape", "10,12", "--out", grid, "--figure", figure)
+    code, out, error = spectra("pseudospectrum", matrix, *options)
+    assert (code, error) == (0, "")
+    result = Pseudospectrum.load(grid)
+    assert result.sigma_min.shape == (10, 12)
+    assert (result.x[0], result.x[-1], result.y[0], result.y[-1]) == (-1, 3, -3, 3)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.png", "grid.npz"]
+    assert str(grid) in out
+    assert str(figure) in out
+
+
+def test_pseudospectrum_leaves_nothing_behind_unasked(spectra: Here, matrix: Path) -> None:
+    assert spectra("pseudospectrum", matrix, "--shape", "4,4")[0] == 0
+    assert [path.name for path in matrix.parent.iterdir()] == ["grcar.npy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--epsilons", "-1"), "epsilons is -1"),
+        (("--epsilons", "0.1,"), "--epsilons is '0.1,'; expected numbers"),
+        (("--epsilons", "nan"), "epsilons is nan"),
+        (("--region", "1,0,0,1"), "expected xmin < xmax"),
+        (("--region", "0,1"), "region has 2 numbers"),
+        (("--shape", "10"), "shape has 1 entries"),
+        (("--shape", "10,x"), "--shape is '10,x'; expected whole numbers"),
+        (("--shape", "1,1"), "shape is 1; expected at least 2"),
+        (("--rtol", "0"), "rtol is 0"),
+        (("--threads", "0"), "threads is 0"),
+        (("--out", "/no/such/folder/grid.npz"), "--out is /no/such/folder/grid.npz, but there is no folder"),
+        (("--out", "."), "--out is ., which is a folder"),
+        (("--figure", "figure.gif"), "--figure is figure.gif; expected a name that ends in .png"),
+        (("--colour", "red"), "No such option: --colour"),
+    ],
+)
+def test_pseudospectrum_refuses_bad_options(
+    spectra: Here, matrix: Path, options: tuple[str, str], words: str
+) -> None:
+    assert words in spectra.refusal("pseudospectrum", matrix, *options)
+
+
+def test_pseudospectrum_refuses_bad_files(spectra: Here, tmp_path: Path, matrix: Path) -> None:
+    assert "FILE.npy" in spectra.refusal("pseudospectrum", tmp_path / "none.npy")
+    assert "FILE.npy" in spectra.refusal("pseudospectrum", tmp_path)
+    short = tmp_path / "short.npy"
+    short.write_bytes(matrix.read_bytes()[:-3])
+    assert "short.npy is no readable .npy file" in spectra.refusal("pseudospectrum", short)
+    wide = tmp_path / "wide.npy"
+    np.save(wide, np.ones((2, 3)))
+    assert "wide.npy has shape (2, 3); expected a square matrix" in spectra.refusal("pseudospectrum", wide)
+
+
+def test_ctrl_c_inside_a_kernel(tmp_path: Path) -> None:
+    """At this order the Schur factorisation alone takes many seconds."""
+    big = tmp_path / "big.npy"
+    np.save(big, np.random.default_rng(0).standard_normal((2000, 2000)))
+    started = (
+        "import spectra.schur\nplain = spectra.schur.schur_form\n"
+        "def marked(A):\n    print('ready', flush=True)\n    return plain(A)\n"
+        "spectra.schur.schur_form = marked\n"
+    )
+    process = start("pseudospectrum", big, "--out", tmp_path / "grid.npz", before=started)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 1
+    assert (process.returncode, out, error) == (130, "", "interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["big.npy"]
+
+
+def test_a_closed_pipe_is_no_error(matrix: Path) -> None:
+    with start("pseudospectrum", matrix, "--shape", "4,4") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("quake",), "No such command 'quake'; see spectra --help"),
+        (("train",), "Missing option '--out'; see spectra train --help"),
+        (("train", "--out", "m.pt", "--hidden", "many"), "Invalid value for '--hidden'"),
+        (("train", "--out", "m.pt", "--hidden", "0"), "hidden is 0; expected at least 1"),
+        (("train", "--out", "m.pt", "--cell", "brain"), "cell is 'brain'; expected one of 'tanh'"),
+        (("train", "--out", "m.pt", "--task", "chess"), "name is 'chess'; expected one of"),
+        (("train", "--out", "m.pt", "--gain", "-1"), "gain is -1.0; expected a number > 0"),
+    ],
+)
+def test_usage_errors_are_one_line(spectra: Here, arguments: tuple[str, ...], words: str) -> None:
+    assert words in spectra.refusal(*arguments)
+    assert not (ROOT / "m.pt").exists()
+
+
+@pytest.mark.parametrize("package", ["torch", "pandas", "jinja2", "sklearn"])
+def test_a_verb_that_needs_the_extra_says_so(
+    spectra: Here, package: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
+    line = f'error: this verb needs {package}, not installed here: pip install "spectra-rnn[rnn]"\n'
+    out = tmp_path / "out"
+    for arguments in (
+        ("train", "--out", out),
+        ("demo", "--out", out),
+        ("diagnose", model),
+        ("attack", model),
+    ):
+        assert spectra.refusal(*arguments) == line
+    assert not out.exists()
+
+
+def test_train_gives_the_same_checkpoint_for_the_same_seed(
+    spectra: Here, model: Path, tmp_path: Path
+) -> None:
+    from rnn.training import load_checkpoint
+
+    again = tmp_path / "again.pt"
+    code, out, error = spectra("train", "--cell", "gru", "--hidden", 8, "--epochs", 3, "--out", again)
+    assert (code, error) == (0, "")
+    assert str(again) in out
+    first, second = load_checkpoint(model), load_checkpoint(again)
+    assert first.model.config.hidden == 8
+    assert len(first.record.losses) == 3
+    for name, tensor in first.model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), second.model.state_dict()[name].numpy())
