@@ -294,9 +294,9 @@ def _top_ritz_value(alpha, beta2, count, most, low, guess, high):
 
     The pivots d_j = mu - alpha_j - beta2_j / d_{j+1}, from the last row up, are positive beyond the top
     eigenvalue theta; d_1 is concave and increasing there with d_1(theta) = 0 and d_1'(theta) = 1 / s_1^2,
-    where s is the unit eigenvector. [low, high] brackets theta; bisection takes over where a pivot is negative
-    or a step leaves the bracket. A lane stands still once its next step is small, so that what it gives does
-    not depend on its neighbours.
+    where s is the unit eigenvector. [low, high] brackets theta; bisection takes over where a pivot is not
+    positive or a step leaves the bracket. A lane stands still once its next step is small, so that what it
+    gives does not depend on its neighbours.
 
     Returns
     -------
