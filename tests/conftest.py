@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # read by NumPy, SciPy and torch when they load
 os.environ["MPLBACKEND"] = "Agg"
-
-from hypothesis import HealthCheck, settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"  # reference values and data sets, where there are any
 
