@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64] | NDArray[np.complex128]
 
+_NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # although Python and NumPy count them among the integers
+
 
 def numeric_array(value: Any, name: str) -> Matrix:
     """Give `value` as a C-ordered float64 or complex128 array of finite numbers.
@@ -90,7 +92,7 @@ def real_number(value: Any, name: str) -> float:
     ValueError
         If it is NaN or infinite.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.integer, np.floating)):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, (numbers.Real, np.integer, np.floating)):
         raise TypeError(f"{name} is {value!r}; expected a real number")
     try:
         number = float(value)
@@ -139,7 +141,7 @@ def whole_number(value: Any, name: str, least: int = 1) -> int:
     ValueError
         If it is below `least`.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {value!r}; expected a whole number")
     if value < least:
         raise ValueError(f"{name} is {value}; expected at least {least}")
@@ -156,7 +158,7 @@ def complex_number(value: Any, name: str) -> complex:
     ValueError
         If it is NaN or infinite.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Complex, np.number)):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, (numbers.Complex, np.number)):
         raise TypeError(f"{name} is {value!r}; expected a complex number")
     try:
         number = complex(value)
@@ -248,6 +250,6 @@ def generator(value: Any, name: str = "rng") -> np.random.Generator:
     """
     if isinstance(value, np.random.Generator):
         return value
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, (int, np.integer)) or value < 0:
         raise TypeError(f"{name} is {value!r}; expected a numpy.random.Generator or a seed >= 0")
     return np.random.default_rng(value)

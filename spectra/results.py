@@ -62,7 +62,8 @@ class Record:
         try:
             with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
                 content = dict(archive)
-            kind = next(k for k in _record_classes() if k.__name__ == str(content.pop("record")))
+            name = str(content["record"])
+            kind = next(cls for cls in _record_classes() if cls.__name__ == name)
             fields = {field.name: field.type for field in dataclasses.fields(kind)}
             record = kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
         except Exception:  # a damaged archive fails in a dozen ways
@@ -70,7 +71,9 @@ class Record:
                 f"{path} is no saved result of this package, or it is damaged; save it again"
             ) from None
         if not isinstance(record, cls):
-            raise ValueError(f"{path} holds a {kind.__name__}, no {cls.__name__}; use {kind.__name__}.load")
+            raise ValueError(
+                f"{path} holds a record {kind.__name__}, no {cls.__name__}; use {kind.__name__}.load"
+            )
         return record
 
     def _repr_html_(self) -> str:

@@ -42,7 +42,7 @@ def test_spectral_norm_has_the_reference_value(case):
 
 @pytest.mark.parametrize("case", cases.reference("sigmin"))
 def test_resolvent_norm_has_the_reference_value(case):
-    """In terms of sigma_min, which has an absolute floor; 1e-8 relative wherever that is far enough above it."""
+    """In terms of sigma_min, which has an absolute floor; to 1e-8 wherever it is far enough above that."""
     found = 1 / resolvent_norm(case.A, case.z)
     assert abs(found - case.value) <= naive.noise_floor(case.A, case.z)
     if case.value > 1e8 * naive.noise_floor(case.A, case.z):

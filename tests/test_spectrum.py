@@ -24,7 +24,7 @@ def test_a_tridiagonal_toeplitz_matrix_has_the_classical_eigenvalues():
 
 
 def test_the_transient_demo_is_stable_in_both_times():
-    """Its eigenvalues are the 20 roots of ((z + 0.5)/0.4)^20 = 2, moved by the corner of the periodic shift."""
+    """Its eigenvalues are the 20 roots of ((z + 0.5) / 0.4)^20 = 2."""
     roots = 0.4 * 2 ** (1 / 20) * np.exp(2j * np.pi * np.arange(20) / 20) - 0.5
     A = gallery.transient(20)
     assert spectral_abscissa(A) == pytest.approx(roots.real.max(), rel=1e-12)
