@@ -87,6 +87,32 @@ def _common(
 
 
 @app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for report, tables and figures.", metavar="DIR", show_default=False)
+    ],
+    models: Annotated[int, typer.Option(help="Networks of each of the four families.")] = 12,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; one a core when left out.", show_default=False)
+    ] = None,
+) -> None:
+    """Go the whole way: train on digits, measure spectra, attack, correlate, report."""
+    _need_extra()
+
+    from rnn.study.demo import run_demo
+
+    with _progress("networks") as progress:
+        result = run_demo(out, models_per_cell=models, seed=seed, workers=workers, progress=progress)
+    rows = [tuple(str(entry) for entry in row) for row in result.summary.itertuples(index=False)]
+    _print_table(tuple(result.summary.columns), rows, title=f"{result.seconds:.0f} seconds")
+    for failure in result.failures:
+        print(f"warning: {failure.config} failed: {failure.error}", file=sys.stderr)
+    for path in result.paths:
+        typer.echo(str(path))
+
+
+@app.command()
 def pseudospectrum(
     file: Annotated[
         Path,
@@ -109,7 +135,7 @@ def pseudospectrum(
     out: Annotated[Path | None, typer.Option(help="Save the grid here.", metavar="FILE.npz")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
-    """Pseudospectrum of a matrix: a table, and if wanted the grid and a figure."""
+    """Compute pseudospectra of a matrix: a table, and if wanted the grid and a figure."""
     _check_target(out, "--out")
     _check_target(figure, "--figure", (".png", ".pdf", ".svg"))
     wanted = _numbers(epsilons, "--epsilons")
@@ -229,12 +255,15 @@ def _whole_numbers(text: str, name: str) -> tuple[Any, ...]:
 
 
 def _draw(result: Pseudospectrum, path: Path) -> None:
+    from matplotlib.figure import Figure
+
     from spectra.plots import plot_pseudospectrum
 
-    axes = plot_pseudospectrum(result)
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    plot_pseudospectrum(result, ax=figure.add_subplot())
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        axes.figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=150)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """The command `spectra`: what it prints, what it writes, how it refuses, and how it ends."""
 
+import contextlib
 import importlib.util
+import os
 import re
 import signal
 import subprocess
@@ -183,6 +185,33 @@ def test_ctrl_c_inside_a_kernel(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 1
     assert (process.returncode, out, error) == (130, "", "interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == ["big.npy"]
+
+
+def test_a_terminal_sees_a_progress_bar_that_goes_away(matrix: Path) -> None:
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", COMMAND, "pseudospectrum", str(matrix)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(master, 4096):
+                shown += piece
+    os.close(master)
+    assert process.returncode == 0
+    assert b"grid" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is left hidden"
+
+
+def test_a_log_sees_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 6.0, 7.0, 8.0, 11.0, 11.0])
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    show = cli._progress_lines("networks")
+    for done in range(1, 5):
+        show(done, 4, "more")
+    assert capsys.readouterr().err == "networks: 2 of 4\nnetworks: 4 of 4\n"
 
 
 def test_a_closed_pipe_is_no_error(matrix: Path) -> None:
