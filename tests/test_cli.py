@@ -206,7 +206,7 @@ def test_a_terminal_sees_a_progress_bar_that_goes_away(matrix: Path) -> None:
 def test_a_log_sees_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 1.0, 6.0, 7.0, 8.0, 11.0, 11.0])
+    clock = iter([0.0, 1.0, 6.0, 7.0, 8.0, 12.0, 12.0])
     monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
     show = cli._progress_lines("networks")
     for done in range(1, 5):
