@@ -25,10 +25,10 @@ def _lane_count() -> int:
 
 LANES = _lane_count()
 ROWS = 4  # rows of a panel: two slots of two
-TILE = 64  # rows of a tile: TILE * 2 * LANES doubles stay in the first-level cache
 MAX_STEPS = 250  # Lanczos steps after which a point is given back unsolved
 
 compiled = njit(nogil=True, error_model="numpy", cache=True)
+inlined = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # inner steps, on registers
 
 # ---------------------------------------------------------------------------------------------- lanes
 
@@ -169,11 +169,30 @@ else:
 # ---------------------------------------------------------------------------------------- grid kernel
 
 
-@compiled
-def _add_product(X, i, P, Pi, p, j0, j1):
-    """X[i:i+4] += T[i:i+4, j0:j1] @ X[j0:j1] for a panel P[p] of T (imaginary part Pi, empty when real)."""
+@inlined
+def _panel(X, i):
+    """Four rows of X: four real parts, then four imaginary parts."""
     r0, r1, r2, r3 = load(X, i, 0), load(X, i + 1, 0), load(X, i + 2, 0), load(X, i + 3, 0)
     s0, s1, s2, s3 = load(X, i, LANES), load(X, i + 1, LANES), load(X, i + 2, LANES), load(X, i + 3, LANES)
+    return r0, r1, r2, r3, s0, s1, s2, s3
+
+
+@inlined
+def _store_panel(X, i, r0, r1, r2, r3, s0, s1, s2, s3):
+    """Write four rows of X."""
+    store(X, i, 0, r0)
+    store(X, i + 1, 0, r1)
+    store(X, i + 2, 0, r2)
+    store(X, i + 3, 0, r3)
+    store(X, i, LANES, s0)
+    store(X, i + 1, LANES, s1)
+    store(X, i + 2, LANES, s2)
+    store(X, i + 3, LANES, s3)
+
+
+@inlined
+def _plus_product(r0, r1, r2, r3, s0, s1, s2, s3, X, P, Pi, p, j0, j1):
+    """Four rows plus T[4p:4p+4, j0:j1] @ X[j0:j1]."""
     for j in range(j0, j1):
         x, y = load(X, j, 0), load(X, j, LANES)
         r0, s0 = r0 + P[p, j, 0] * x, s0 + P[p, j, 0] * y
@@ -187,32 +206,27 @@ def _add_product(X, i, P, Pi, p, j0, j1):
             r1, s1 = r1 - Pi[p, j, 1] * y, s1 + Pi[p, j, 1] * x
             r2, s2 = r2 - Pi[p, j, 2] * y, s2 + Pi[p, j, 2] * x
             r3, s3 = r3 - Pi[p, j, 3] * y, s3 + Pi[p, j, 3] * x
-    store(X, i, 0, r0)
-    store(X, i + 1, 0, r1)
-    store(X, i + 2, 0, r2)
-    store(X, i + 3, 0, r3)
-    store(X, i, LANES, s0)
-    store(X, i + 1, LANES, s1)
-    store(X, i + 2, LANES, s2)
-    store(X, i + 3, LANES, s3)
+    return r0, r1, r2, r3, s0, s1, s2, s3
 
 
 @compiled
 def _invert_slots(zr, zi, roots, lane, inverses):
-    """Reciprocal of det(zI - B) = (z - root)(z - root) for each 2 x 2 slot B, in one lane."""
+    """Write 1 / det(zI - B) = 1 / ((z - root)(z - root)) of each slot B to a lane; give the least abs(z - root)^2."""
+    nearest = np.inf
     for m in range(inverses.shape[0]):
         ar, ai = zr - roots[2 * m, 0], zi - roots[2 * m, 1]
         br, bi = zr - roots[2 * m + 1, 0], zi - roots[2 * m + 1, 1]
+        nearest = min(nearest, ar * ar + ai * ai, br * br + bi * bi)
         dr, di = ar * br - ai * bi, ar * bi + ai * br
         size = 1.0 / (dr * dr + di * di)
         inverses[m, lane] = dr * size
         inverses[m, LANES + lane] = -di * size
+    return nearest
 
 
-@compiled
-def _solve_slot(X, i, slot, sign, zr, zi, inverses):
-    """X[i:i+2] = (zI - B)^-1 X[i:i+2] for the slot B = [[a, b], [c, d]], or its adjoint when sign is -1."""
-    m = i // 2
+@inlined
+def _slot_solution(xr, yr, xi, yi, m, slot, sign, zr, zi, inverses):
+    """(zI - B)^-1 (x, y) for the slot B = [[a, b], [c, d]] number m, or its adjoint when sign is -1."""
     if sign > 0:
         br, bi, cr, ci = slot[m, 1], slot[m, 5], slot[m, 2], slot[m, 6]
     else:
@@ -220,112 +234,115 @@ def _solve_slot(X, i, slot, sign, zr, zi, inverses):
     ar, ai = zr - slot[m, 0], sign * (zi - slot[m, 4])
     dr, di = zr - slot[m, 3], sign * (zi - slot[m, 7])
     fr, fi = load(inverses, m, 0), sign * load(inverses, m, LANES)
-    xr, xi, yr, yi = load(X, i, 0), load(X, i, LANES), load(X, i + 1, 0), load(X, i + 1, LANES)
     ur, ui = dr * xr - di * xi + br * yr, dr * xi + di * xr + br * yi
     vr, vi = ar * yr - ai * yi + cr * xr, ar * yi + ai * yr + cr * xi
     if bi != 0.0 or ci != 0.0:
         ur, ui = ur - bi * yi, ui + bi * yr
         vr, vi = vr - ci * xi, vi + ci * xr
-    xr, xi = fr * ur - fi * ui, fr * ui + fi * ur
-    yr, yi = fr * vr - fi * vi, fr * vi + fi * vr
-    store(X, i, 0, xr)
-    store(X, i, LANES, xi)
-    store(X, i + 1, 0, yr)
-    store(X, i + 1, LANES, yi)
-    return xr * xr + xi * xi + yr * yr + yi * yi
+    return fr * ur - fi * ui, fr * vr - fi * vi, fr * ui + fi * ur, fr * vi + fi * vr
 
 
-@compiled
-def _couple_slots(X, to, source, P, Pi, p, column):
-    """X[to:to+2] += T[to:to+2, source:source+2] @ X[source:source+2], both slots in one panel."""
-    xr, xi, yr, yi = (
-        load(X, source, 0),
-        load(X, source, LANES),
-        load(X, source + 1, 0),
-        load(X, source + 1, LANES),
-    )
+@inlined
+def _coupled(ur, vr, ui, vi, xr, yr, xi, yi, P, Pi, p, row, column):
+    """(u, v) + T[row:row+2, column:column+2] (x, y) within panel p."""
     for k in range(2):
-        row = to % ROWS + k
-        s, t = P[p, column, row], P[p, column + 1, row]
-        wr = load(X, to + k, 0) + s * xr + t * yr
-        wi = load(X, to + k, LANES) + s * xi + t * yi
+        s, t = P[p, column, row + k], P[p, column + 1, row + k]
+        wr, wi = s * xr + t * yr, s * xi + t * yi
         if Pi.shape[0] > 0:
-            s, t = Pi[p, column, row], Pi[p, column + 1, row]
+            s, t = Pi[p, column, row + k], Pi[p, column + 1, row + k]
             wr, wi = wr - s * xi - t * yi, wi + s * xr + t * yr
-        store(X, to + k, 0, wr)
-        store(X, to + k, LANES, wi)
+        if k == 0:
+            ur, ui = ur + wr, ui + wi
+        else:
+            vr, vi = vr + wr, vi + wi
+    return ur, vr, ui, vi
 
 
 @compiled
-def _solve_adjoint(X, L, Li, slot, zr, zi, inverses):
-    """X = (zI - T)^-* X by tiles from the top; L holds the panels of T*. Gives the squared norms of X."""
-    n = X.shape[0]
+def _solve_adjoint(V, Q, new, scale, L, Li, slot, zr, zi, inverses):
+    """V = (zI - T)^-* q for q = scale * Q[new:], from the top; L holds the panels of T*. Gives the squared norms."""
     square = splat(0.0)
-    for top in range(0, n, TILE):
-        bottom = min(top + TILE, n)
-        for i in range(top, bottom, ROWS):
-            _add_product(X, i, L, Li, i // ROWS, top, i)
-            square = square + _solve_slot(X, i, slot, -1.0, zr, zi, inverses)
-            _couple_slots(X, i + 2, i, L, Li, i // ROWS, i)
-            square = square + _solve_slot(X, i + 2, slot, -1.0, zr, zi, inverses)
-        for i in range(bottom, n, ROWS):
-            _add_product(X, i, L, Li, i // ROWS, top, bottom)
+    for i in range(0, V.shape[0], ROWS):
+        p = i // ROWS
+        r0, r1, r2, r3, s0, s1, s2, s3 = _panel(Q, new + i)
+        r0, r1, r2, r3 = scale * r0, scale * r1, scale * r2, scale * r3
+        s0, s1, s2, s3 = scale * s0, scale * s1, scale * s2, scale * s3
+        r0, r1, r2, r3, s0, s1, s2, s3 = _plus_product(r0, r1, r2, r3, s0, s1, s2, s3, V, L, Li, p, 0, i)
+        r0, r1, s0, s1 = _slot_solution(r0, r1, s0, s1, 2 * p, slot, -1.0, zr, zi, inverses)
+        r2, r3, s2, s3 = _coupled(r2, r3, s2, s3, r0, r1, s0, s1, L, Li, p, 2, i)
+        r2, r3, s2, s3 = _slot_solution(r2, r3, s2, s3, 2 * p + 1, slot, -1.0, zr, zi, inverses)
+        square = square + (r0 * r0 + s0 * s0 + r1 * r1 + s1 * s1)
+        square = square + (r2 * r2 + s2 * s2 + r3 * r3 + s3 * s3)
+        _store_panel(V, i, r0, r1, r2, r3, s0, s1, s2, s3)
     return square
 
 
 @compiled
-def _solve(X, U, Ui, slot, zr, zi, inverses):
-    """X = (zI - T)^-1 X by tiles from the bottom; U holds the panels of T."""
-    n = X.shape[0]
-    for top in range((n - 1) // TILE * TILE, -1, -TILE):
-        bottom = min(top + TILE, n)
-        for i in range(bottom - ROWS, top - 1, -ROWS):
-            _add_product(X, i, U, Ui, i // ROWS, i + ROWS, bottom)
-            _solve_slot(X, i + 2, slot, 1.0, zr, zi, inverses)
-            _couple_slots(X, i, i + 2, U, Ui, i // ROWS, i + 2)
-            _solve_slot(X, i, slot, 1.0, zr, zi, inverses)
-        for i in range(0, top, ROWS):
-            _add_product(X, i, U, Ui, i // ROWS, top, bottom)
+def _solve(V, Q, new, old, a, b, U, Ui, slot, zr, zi, inverses):
+    """V = (zI - T)^-1 V from the bottom, then Q[old:] = V - a Q[new:] - b Q[old:]. Gives its squared norms.
+
+    U holds the panels of T.
+    """
+    n = V.shape[0]
+    square = splat(0.0)
+    for i in range(n - ROWS, -1, -ROWS):
+        p = i // ROWS
+        r0, r1, r2, r3, s0, s1, s2, s3 = _panel(V, i)
+        r0, r1, r2, r3, s0, s1, s2, s3 = _plus_product(
+            r0, r1, r2, r3, s0, s1, s2, s3, V, U, Ui, p, i + ROWS, n
+        )
+        r2, r3, s2, s3 = _slot_solution(r2, r3, s2, s3, 2 * p + 1, slot, 1.0, zr, zi, inverses)
+        r0, r1, s0, s1 = _coupled(r0, r1, s0, s1, r2, r3, s2, s3, U, Ui, p, 0, i + 2)
+        r0, r1, s0, s1 = _slot_solution(r0, r1, s0, s1, 2 * p, slot, 1.0, zr, zi, inverses)
+        _store_panel(V, i, r0, r1, r2, r3, s0, s1, s2, s3)
+        for k in range(i, i + ROWS):
+            for h in range(0, 2 * LANES, LANES):
+                w = load(V, k, h) - a * load(Q, new + k, h) - b * load(Q, old + k, h)
+                store(Q, old + k, h, w)
+                square = square + w * w
+    return square
 
 
 @compiled
-def _top_ritz_value(alpha, beta2, count, most, low, guess, high):
-    """Largest eigenvalue of each lane's tridiagonal matrix, by Newton on its first pivot from below.
+def _top_ritz_value(alpha, beta, count, most, high):
+    """Largest eigenvalue theta of each lane's tridiagonal matrix, by Laguerre's method from above.
 
-    The pivots d_j = mu - alpha_j - beta2_j / d_{j+1}, from the last row up, are positive beyond the top
-    eigenvalue theta; d_1 is concave and increasing there with d_1(theta) = 0 and d_1'(theta) = 1 / s_1^2,
-    where s is the unit eigenvector. [low, high] brackets theta; bisection takes over where a pivot is not
-    positive or a step leaves the bracket. A lane stands still once its next step is small, so that what it
-    gives does not depend on its neighbours.
+    With a_j = c (mu - alpha_j) and b_j = c beta_j, the characteristic polynomial is p_1 of the recurrence
+    p_j = a_j p_{j+1} - b_j^2 p_{j+2} from the last row up; q is its first, r half its second derivative. All
+    zeros being real, a Laguerre step from above never passes theta, and theta lies within k p / q of mu. At
+    theta the unit eigenvector s has s_1^2 = c p_2 / q, and s_k / s_1 is the product of the b_j over p_2. A lane
+    stands still once it knows theta to 1e-9 (a Newton step squares that), so that what it gives does not depend
+    on its neighbours.
 
     Returns
     -------
     theta, s_1^2, s_k^2 : lanes
     """
-    mu, zero, tiny = guess, splat(0.0), splat(1e-300)
-    for _ in range(12):
-        pivot, slope, ratio, least = splat(1.0), splat(0.0), splat(1.0), splat(1.0)
+    mu, zero, one, tiny, huge = high, splat(0.0), splat(1.0), splat(1e-100), splat(1e100)
+    c = 2.0 / high
+    for _ in range(100):
+        p, q, r, product = one, zero, zero, one
+        p_below, q_below, r_below = zero, zero, zero
         for j in range(most - 1, -1, -1):
-            least = where_less(pivot, least, pivot, least)
-            inverse = 1.0 / pivot
-            t = load(beta2, j, 0) * inverse
-            ratio = where_less(splat(j + 1.0), count, ratio * (t * inverse), ratio)
-            slope = 1.0 + t * inverse * slope
-            pivot = mu - load(alpha, j, 0) - t
-        below = where_less(least, tiny, splat(-1.0), pivot)
-        low = where_less(below, zero, mu, low)
-        high = where_less(zero, below, mu, high)
-        middle = 0.5 * (low + high)
-        newton = where_less(least, tiny, middle, mu - pivot / slope)
-        newton = where_less(newton, low * (1.0 - 1e-14), middle, newton)
-        newton = where_less(high * (1.0 + 1e-14), newton, middle, newton)
-        change = (newton - mu) / mu
-        settled = splat(1e-18)
-        if not any_less(settled, change * change):
+            row = splat(float(j))
+            a, b = c * (mu - load(alpha, j, 0)), c * load(beta, j, 0)
+            product = where_less(row + 1.0, count, product * b, product)
+            b = b * b
+            r, r_below = where_less(row, count, c * q + a * r - b * r_below, zero), r
+            q, q_below = where_less(row, count, c * p + a * q - b * q_below, zero), q
+            p, p_below = where_less(row, count, a * p - b * p_below, one), p
+            if j % 8 == 1:
+                factor = where_less(p, tiny, huge, one)
+                p, q, r, product = factor * p, factor * q, factor * r, factor * product
+                p_below, q_below, r_below = factor * p_below, factor * q_below, factor * r_below
+        settled = 1e-9 * mu * q
+        if not any_less(settled, count * p):
             break
-        mu = where_less(settled, change * change, newton, mu)
-    first = 1.0 / slope
-    return newton, first, first * ratio
+        spread = (count - 1.0) * ((count - 1.0) * q * q - 2.0 * count * r * p)
+        step = count * p / (q + root(where_less(zero, spread, spread, zero)))
+        mu = where_less(settled, count * p, mu - step, mu)
+    first, ratio = c * p_below / q, product / p_below
+    return mu - p / q, first, first * (ratio * ratio)
 
 
 @compiled
@@ -345,7 +362,7 @@ def solve_points(
     starts : (s, N, 2)
         Random unit vectors; point i starts from number i + origin modulo s.
     zr, zi : (m,)
-        The points; none may lie on an eigenvalue.
+        The points.
     origin : int
         Number of the first point among all that the caller solves.
     widening : float
@@ -358,95 +375,86 @@ def solve_points(
     stop : (1,) uint8
         Set from outside to leave early.
     sigma, lower : (m,)
-        Out: the value (up to rounding an upper bound of the truth) and the end of its interval; 0 where the
-        solves overflow, which proves a value far below rounding noise; -1 where `MAX_STEPS` did not suffice.
+        Out: the value (up to rounding an upper bound of the truth) and the end of its interval; 0 within floor
+        of an eigenvalue and where the solves overflow, which proves a value far below rounding noise; -1 where
+        `MAX_STEPS` did not suffice.
     steps : (m,) int64
         Out: Lanczos steps taken.
     """
     n, points, ceiling = starts.shape[1], zr.shape[0], min(1.0 / (floor * floor), 1e300)
-    Q, V, W = np.zeros((n, 2 * LANES)), np.zeros((n, 2 * LANES)), np.zeros((n, 2 * LANES))
-    alpha, beta2 = np.zeros((MAX_STEPS + 1, LANES)), np.zeros((MAX_STEPS + 1, LANES))
+    # the last two Lanczos vectors, not normalised, in rows new:new + n and old:old + n of Q
+    V, Q, new, old = np.zeros((n, 2 * LANES)), np.zeros((2 * n, 2 * LANES)), 0, n
     inverses = np.zeros((n // 2, 2 * LANES))
-    # rows: z, 1 / norm of Q, beta^2, theta, s_1^2, residual^2, count, alpha, beta^2 before
-    lane = np.zeros((10, LANES))
+    alpha, beta = np.zeros((MAX_STEPS + 1, LANES)), np.zeros((MAX_STEPS + 1, LANES))
+    state = np.zeros((9, LANES))
+    ZR, ZI, COUNT, SCALE, OLD_SCALE, ALPHA, BETA, THETA, EXCESS2 = range(9)
+    state[ZR] = 1e3  # lanes without a point compute on this
     index = np.full(LANES, -1)
-    for c in range(LANES):
-        lane[0, c] = 1e3
     queue, busy, most = 0, 0, 0
     while True:
         for c in range(LANES):
-            if index[c] >= 0 or queue >= points:
+            if index[c] >= 0:
+                continue
+            while queue < points and _invert_slots(zr[queue], zi[queue], roots, c, inverses) <= floor * floor:
+                sigma[queue], lower[queue], steps[queue] = 0.0, 0.0, 0
+                queue += 1
+            if queue == points:
                 continue
             index[c] = queue
-            lane[0, c], lane[1, c] = zr[queue], zi[queue]
-            _invert_slots(zr[queue], zi[queue], roots, c, inverses)
             start = (queue + origin) % starts.shape[0]
             for i in range(n):
-                Q[i, c], Q[i, LANES + c] = starts[start, i, 0], starts[start, i, 1]
-                W[i, c], W[i, LANES + c] = 0.0, 0.0
+                Q[new + i, c], Q[new + i, LANES + c] = starts[start, i, 0], starts[start, i, 1]
+                Q[old + i, c], Q[old + i, LANES + c] = 0.0, 0.0
             for j in range(most + 1):
-                alpha[j, c], beta2[j, c] = 0.0, 0.0
-            lane[2, c], lane[3, c], lane[4, c], lane[6, c], lane[7, c] = 1.0, 0.0, 0.0, 0.0, 0.0
+                alpha[j, c], beta[j, c] = 0.0, 0.0
+            for row in range(9):
+                state[row, c] = 0.0
+            state[ZR, c], state[ZI, c], state[SCALE, c] = zr[queue], zi[queue], 1.0
             queue += 1
             busy += 1
         if busy == 0 or stop[0] != 0:
             return
 
-        x, y, scale = load(lane, 0, 0), load(lane, 1, 0), load(lane, 2, 0)
-        for i in range(n):
-            for h in range(0, 2 * LANES, LANES):
-                q = scale * load(Q, i, h)
-                store(Q, i, h, q)
-                store(V, i, h, q)
-        a = _solve_adjoint(V, L, Li, slot, x, y, inverses)
-        _solve(V, U, Ui, slot, x, y, inverses)
-        b = root(load(lane, 3, 0))
-        square = splat(0.0)
-        for i in range(n):
-            for h in range(0, 2 * LANES, LANES):
-                w = load(V, i, h) - a * load(Q, i, h) - b * load(W, i, h)
-                store(W, i, h, w)
-                square = square + w * w
-        Q, W = W, Q
+        x, y, scale, b = load(state, ZR, 0), load(state, ZI, 0), load(state, SCALE, 0), load(state, BETA, 0)
+        a = _solve_adjoint(V, Q, new, scale, L, Li, slot, x, y, inverses)
+        q = b * load(state, OLD_SCALE, 0)
+        square = _solve(V, Q, new, old, a * scale, q, U, Ui, slot, x, y, inverses)
+        new, old = old, new
 
-        # theta can only grow, and by no more than the last residual and coupling allow
-        old, coupling = load(lane, 4, 0), load(lane, 3, 0)
-        middle, half = 0.5 * (old + a), 0.5 * (old - a)
-        guess = middle + root(half * half + load(lane, 6, 0))
-        high = middle + root(half * half + coupling)
-        store(lane, 2, 0, 1.0 / root(square))
-        store(lane, 3, 0, square)
-        store(lane, 7, 0, load(lane, 7, 0) + 1.0)
-        store(lane, 8, 0, a)
-        store(lane, 9, 0, coupling)
+        store(state, ALPHA, 0, a)
         most = 0
         for c in range(LANES):
             if index[c] >= 0:
-                k = int(lane[7, c])
-                most = max(most, k)
-                alpha[k - 1, c] = lane[8, c]
-                if k > 1:
-                    beta2[k - 2, c] = lane[9, c]
-        theta, first, last = _top_ritz_value(alpha, beta2, load(lane, 7, 0), most, old, guess, high)
-        residual2 = last * square
-        store(lane, 4, 0, theta)
-        store(lane, 5, 0, first)
-        store(lane, 6, 0, residual2)
+                k = int(state[COUNT, c])
+                alpha[k, c] = state[ALPHA, c]
+                if k > 0:
+                    beta[k - 1, c] = state[BETA, c]
+                state[COUNT, c] = k + 1.0
+                most = max(most, k + 1)
+        # the top eigenvalue of [[theta, b], [b, a]] bounds the next theta from above
+        middle, half = 0.5 * (load(state, THETA, 0) + a), 0.5 * (load(state, THETA, 0) - a)
+        high = (1.0 + 1e-14) * (middle + root(half * half + b * b))
+        theta, first2, last2 = _top_ritz_value(alpha, beta, load(state, COUNT, 0), most, high)
+        store(state, SCALE, 0, 1.0 / root(square))
+        store(state, OLD_SCALE, 0, scale)
+        store(state, BETA, 0, root(square))
+        store(state, THETA, 0, theta)
+        store(state, EXCESS2, 0, first2 * last2 * square)
 
         for c in range(LANES):
-            if index[c] < 0:
+            i = index[c]
+            if i < 0:
                 continue
-            theta_c, k, i = lane[4, c], int(lane[7, c]), index[c]
-            excess = widening * np.sqrt(lane[5, c] * lane[6, c])
-            if theta_c < ceiling and excess < 1e300:
-                if excess <= 2.0 * rtol * theta_c:
-                    sigma[i], lower[i] = 1.0 / np.sqrt(theta_c), 1.0 / np.sqrt(theta_c + excess)
+            best, excess, k = state[THETA, c], widening * np.sqrt(state[EXCESS2, c]), int(state[COUNT, c])
+            if best < ceiling and excess < 1e300:
+                if excess <= 2.0 * rtol * best:
+                    sigma[i], lower[i] = 1.0 / np.sqrt(best), 1.0 / np.sqrt(best + excess)
                 elif k < MAX_STEPS:
                     continue
                 else:
                     sigma[i], lower[i] = -1.0, -1.0
             else:
-                sigma[i], lower[i] = 1.0 / np.sqrt(theta_c) if theta_c < 1e300 else 0.0, 0.0
+                sigma[i], lower[i] = 1.0 / np.sqrt(best) if best < 1e300 else 0.0, 0.0
             steps[i] = k
             index[c] = -1
             busy -= 1

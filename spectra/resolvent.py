@@ -126,9 +126,7 @@ def smallest_singular_values(
     unit = max(form.scale, float(2.0 ** np.floor(np.log2(farthest))) if farthest > 0 else 0.0)
     factor = _Panels.of(form, unit)
     sigma, lower, steps = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
-    near = np.concatenate([_distances(block, form.eigenvalues) for block in np.array_split(z, m // 4096 + 1)])
-    todo = np.flatnonzero(near > floor)
-    shifts = z[todo] / unit
+    shifts = z / unit
     widening = np.sqrt((form.n - 1) * max(m, 1) / delta)
     stop = np.zeros(1, dtype=np.uint8)
 
@@ -139,10 +137,10 @@ def smallest_singular_values(
         kernels.solve_points(
             *factor.arrays, real, imaginary, part.start, widening, rtol, floor / unit, stop, *out
         )
-        sigma[todo[part]], lower[todo[part]], steps[todo[part]] = out
+        sigma[part], lower[part], steps[part] = out
         return len(points)
 
-    _in_threads(solve, len(todo), form.n, threads, stop, progress, m)
+    _in_threads(solve, m, form.n, threads, stop, progress)
     for i in np.flatnonzero(sigma < 0):
         sigma[i] = lower[i] = dense_sigma_min(form, z[i]) / unit
     sigma, lower = sigma * unit, lower * unit
@@ -186,10 +184,6 @@ def available_threads(threads: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _distances(z: NDArray[np.complex128], eigenvalues: NDArray[np.complex128]) -> Floats:
-    return np.abs(z[:, None] - eigenvalues[None, :]).min(axis=1)
-
-
 def _in_threads(
     solve: Callable[[slice], int],
     count: int,
@@ -197,13 +191,12 @@ def _in_threads(
     threads: int | None,
     stop: NDArray[np.uint8],
     progress: Progress | None,
-    total: int,
 ) -> None:
     """Run `solve` over slices of range(count); leave at once, kernels and all, when interrupted."""
     workers = available_threads(threads)
     size = int(min(1024, max(kernels.LANES, count // (8 * workers), 1), max(4 * kernels.LANES, 5e8 // n**2)))
     parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
-    done = total - count
+    done = 0
     pool = ThreadPoolExecutor(workers)
     try:
         waiting = {pool.submit(solve, part) for part in parts}
@@ -211,7 +204,7 @@ def _in_threads(
             ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             done += sum(future.result() for future in ready)
             if progress is not None:
-                progress(done, total)
+                progress(done, count)
     finally:
         stop[0] = 1
         pool.shutdown(wait=True, cancel_futures=True)
