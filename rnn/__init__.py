@@ -1,0 +1,45 @@
+"""Networks, their training, weights, dynamics and attacks, by torch; a name loads its room at first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_ROOM_OF = {
+    "ModelConfig": "models",
+    "RecurrentClassifier": "models",
+    "FeedForward": "models",
+    "build_model": "models",
+    "Task": "tasks",
+    "load_task": "tasks",
+    "TrainingConfig": "training",
+    "TrainingRecord": "training",
+    "Checkpoint": "training",
+    "train": "training",
+    "save_checkpoint": "training",
+    "load_checkpoint": "training",
+    "NamedMatrix": "weights",
+    "NamedMatrices": "weights",
+    "named_matrices": "weights",
+    "candidate_matrix": "weights",
+    "trajectory": "dynamics",
+    "state_jacobian": "dynamics",
+    "mean_state_jacobian": "dynamics",
+    "input_jacobian": "dynamics",
+    "AttackResult": "harness",
+    "RobustnessCurve": "harness",
+    "attack": "harness",
+    "robustness": "harness",
+}
+
+__all__ = [*_ROOM_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        return getattr(importlib.import_module(f"rnn.{_ROOM_OF[name]}"), name)
+    raise AttributeError(f"module 'rnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,379 @@
+"""Attacks: each only perturbs, one round at a time; `rnn.harness` projects and judges what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from rnn.models import logits
+from spectra.checks import positive, whole_number
+
+NORMS = ("linf", "l2")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Threat:
+    """What an attack may do: perturbations of at most `budget` in a norm, inside bounds.
+
+    Attributes
+    ----------
+    norm : {"linf", "l2"}
+        Largest entry, or Euclidean length over all dimensions but the first.
+    budget : float
+        Largest allowed norm, in the units of the input.
+    bounds : tuple of float, or None
+        Range of valid inputs.
+    """
+
+    norm: str
+    budget: float
+    bounds: tuple[float, float] | None
+
+    def project(self, candidate: Tensor, x: Tensor) -> Tensor:
+        """Move `candidate` into the allowed set around `x`.
+
+        Parameters
+        ----------
+        candidate, x : Tensor, shape (N, ...)
+            The perturbed and the clean inputs; `x` lies inside the bounds.
+
+        Returns
+        -------
+        Tensor, shape (N, ...)
+            At most `budget` away from `x`, measured exactly (for l2 up to a relative 1e-6).
+
+        Notes
+        -----
+        The sum x + δ rounds, and for a small budget half a unit in the last place of x is not small beside δ:
+        where the rounded step is longer than δ, the next number towards x is taken.
+        """
+        delta = candidate - x
+        if self.norm == "linf":
+            delta = delta.clamp(-self.budget, self.budget)
+            allowed = torch.full_like(delta, self.budget, dtype=torch.float64)
+        else:
+            length = torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64)
+            shrink = (self.budget / length.clamp_min(1e-300)).clamp_max(1.0)
+            delta = delta * _per_example(shrink, delta).to(delta.dtype)
+            allowed = delta.double().abs()
+        result = x + delta
+        if self.bounds is not None:
+            result = result.clamp(*self.bounds)
+        too_far = (result.double() - x.double()).abs() > allowed
+        return torch.where(too_far, torch.nextafter(result, x), result)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """Give the direction of unit norm along which the gradient promises most: sign(g), or g / ‖g‖.
+
+        Parameters
+        ----------
+        gradient : Tensor, shape (N, ...)
+            One gradient per example.
+
+        Returns
+        -------
+        Tensor, shape (N, ...)
+            The directions; 0 where the gradient is 0.
+        """
+        if self.norm == "linf":
+            return gradient.sign()
+        flat = gradient.flatten(1)
+        tiny = torch.finfo(flat.dtype).tiny
+        flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(
+            tiny
+        )  # squares of tiny entries would underflow
+        return (flat / flat.norm(dim=1, keepdim=True).clamp_min(tiny)).view_as(gradient)
+
+    def scatter(self, noise: Tensor, x: Tensor) -> Tensor:
+        """Give a random point of the allowed set: uniform in the cube, or on the sphere.
+
+        Parameters
+        ----------
+        noise : Tensor, shape (N, ...)
+            Independent standard normal numbers.
+        x : Tensor, shape (N, ...)
+            The clean inputs.
+
+        Returns
+        -------
+        Tensor, shape (N, ...)
+            The points.
+        """
+        unit = torch.erf(noise / math.sqrt(2.0)) if self.norm == "linf" else self.ascent(noise)
+        return self.project(x + self.budget * unit, x)
+
+
+class Slope(NamedTuple):
+    """Gradient of an objective at a batch of inputs, and where the prediction is wrong already.
+
+    Attributes
+    ----------
+    gradient : Tensor, shape (N, ...)
+        One gradient per example.
+    wrong : Tensor of bool, shape (N,)
+        Whether the prediction at the input is wrong.
+    """
+
+    gradient: Tensor
+    wrong: Tensor
+
+
+class Objective:
+    """What an attack may ask about the model on a batch: gradients of what it wants to increase.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Gives logits.
+    y : Tensor, shape (N,)
+        True labels.
+    clean : Tensor, shape (N, C)
+        Logits at the clean inputs.
+    """
+
+    def __init__(self, model: nn.Module, y: Tensor, clean: Tensor) -> None:
+        self._model = model
+        self._y = y
+        self._rivals = _without(clean, y).argsort(1, descending=True)[:, :-1]
+
+    @property
+    def rivals(self) -> int:
+        """Number of wrong classes."""
+        return int(self._rivals.shape[1])
+
+    def cross_entropy(self, x: Tensor) -> Slope:
+        """Differentiate the cross-entropy, -log p_y.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+        """
+        return self._slope(x, lambda scores: cross_entropy(scores, self._y, reduction="sum"))
+
+    def log_odds(self, x: Tensor) -> Slope:
+        """Differentiate the log-odds of a wrong class, log((1 - p_y) / p_y).
+
+        Its gradient points where that of the cross-entropy points, but does not vanish when p_y rounds to 1.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+        """
+        return self._slope(x, lambda z: (_without(z, self._y).logsumexp(1) - _pick(z, self._y)).sum())
+
+    def margin(self, x: Tensor, *, rival: int) -> Slope:
+        """Differentiate z_k - z_y for the wrong class k that is the `rival`-th most likely when clean.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+        rival : int
+            From 0 to `rivals` - 1.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+        """
+        return self._slope(x, lambda z: (_pick(z, self._rivals[:, rival]) - _pick(z, self._y)).sum())
+
+    def _slope(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Slope:
+        x = x.detach().requires_grad_()
+        scores = logits(self._model, x)
+        value = total(scores)
+        gradient = torch.autograd.grad(value, x, allow_unused=True)[0] if value.requires_grad else None
+        if gradient is None:
+            raise ValueError(
+                "the logits of model do not depend differentiably on x; remove no_grad, detach, argmax or "
+                "rounding from its forward pass to attack it by gradients"
+            )
+        if not gradient.isfinite().all():
+            raise ValueError(
+                "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
+                "square root, norm or division at 0 in its forward pass"
+            )
+        return Slope(gradient, scores.argmax(1) != self._y)
+
+
+class Attack(Protocol):
+    """What the harness asks of an attack: a number of rounds, and in each a perturbed batch."""
+
+    @property
+    def rounds(self) -> int:
+        """How often `perturb` is called; examples that are fooled leave after each round."""
+        ...
+
+    def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
+        """Give perturbed inputs.
+
+        Parameters
+        ----------
+        objective : Objective
+            The model as the attack may see it.
+        x : Tensor, shape (N, ...)
+            Clean inputs.
+        threat : Threat
+            Norm, budget, bounds.
+        noise : Tensor, shape (N, ...)
+            Standard normal numbers, fresh in each round, that belong to the examples and not to the batch.
+        turn : int
+            Number of the round, from 0.
+
+        Returns
+        -------
+        Tensor, shape (N, ...)
+            The perturbed inputs.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FGSM:
+    """One full step along the cross-entropy gradient g: x + budget sign(g), in l2 x + budget g / ‖g‖."""
+
+    @property
+    def rounds(self) -> int:
+        """One: there is nothing random in it."""
+        return 1
+
+    def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
+        """Give perturbed inputs; see `Attack.perturb` (`noise` and `turn` play no part).
+
+        Parameters
+        ----------
+        objective : Objective
+            The model as the attack may see it.
+        x : Tensor, shape (N, ...)
+            Clean inputs.
+        threat : Threat
+            Norm, budget, bounds.
+        noise : Tensor, shape (N, ...)
+            Not needed.
+        turn : int
+            Not needed.
+
+        Returns
+        -------
+        Tensor, shape (N, ...)
+            The perturbed inputs.
+        """
+        del noise, turn
+        return threat.project(x + threat.budget * threat.ascent(objective.cross_entropy(x).gradient), x)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PGD:
+    """Projected gradient ascent in rounds: away from the true class, then towards each likely wrong one.
+
+    Attributes
+    ----------
+    steps : int
+        Gradients in each round.
+    step_size : float
+        First step in units of the budget; the steps fall to 0 along a half cosine.
+    rounds : int
+        Round 0 starts at the point of `FGSM` (so that PGD is never the weaker one) and climbs the log-odds of
+        a wrong class; round k starts at a random point and climbs the margin of the k-th most likely wrong
+        class.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong kind.
+    ValueError
+        If an option is out of range.
+
+    Notes
+    -----
+    The defaults were measured on eight networks (tanh, GRU, LSTM, feed-forward; 64 hidden units) on the 360 test digits at
+    L-infinity 0.05 and 0.1 and L2 0.3 and 0.6. Of 5765 examples that the strongest combination of attacks broke (16 runs of 100 steps
+    and 9 targeted ones of 50 steps each), 61 survived these defaults, at most 50 gradients; 40 constant steps of 1/16 of the budget left
+    about 540, 40 steps along the cosine in a single round 245, and 400 steps in a single round 232: what is missed sits behind
+    other classes, not at the end of more steps.
+    """
+
+    steps: int = 10
+    step_size: float = 2.0
+    rounds: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        whole_number(self.steps, "steps")
+        positive(self.step_size, "step_size")
+        whole_number(self.rounds, "rounds")
+
+    def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
+        """Give perturbed inputs: the first misclassified point on the way, or else the last point.
+
+        Parameters
+        ----------
+        objective : Objective
+            The model as the attack may see it.
+        x : Tensor, shape (N, ...)
+            Clean inputs.
+        threat : Threat
+            Norm, budget, bounds.
+        noise : Tensor, shape (N, ...)
+            Standard normal numbers.
+        turn : int
+            Number of the round, from 0.
+
+        Returns
+        -------
+        Tensor, shape (N, ...)
+            The perturbed inputs.
+        """
+        first = (
+            FGSM().perturb(objective, x, threat, noise=noise, turn=0)
+            if turn == 0
+            else threat.scatter(noise, x)
+        )
+        point, found = first, first
+        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        for step in range(1 if turn == 0 else 0, self.steps):
+            slope = (
+                objective.log_odds(point)
+                if turn == 0
+                else objective.margin(point, rival=(turn - 1) % objective.rivals)
+            )
+            found = torch.where(_per_example(slope.wrong & ~done, x), point, found)
+            done = done | slope.wrong
+            if done.all():
+                break
+            length = self.step_size * threat.budget * (1 + math.cos(math.pi * step / self.steps)) / 2
+            point = threat.project(point + length * threat.ascent(slope.gradient), x)
+        return torch.where(_per_example(done, x), found, point)
+
+
+ATTACKS: dict[str, type[FGSM] | type[PGD]] = {"fgsm": FGSM, "pgd": PGD}
+
+
+def _per_example(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _pick(scores: Tensor, index: Tensor) -> Tensor:
+    return scores.gather(1, index[:, None])[:, 0]
+
+
+def _without(scores: Tensor, y: Tensor) -> Tensor:
+    return scores.scatter(1, y[:, None], -math.inf)

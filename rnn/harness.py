@@ -1,0 +1,426 @@
+"""The only judge of attacks: it projects what they return and looks at the predictions itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from rnn.attacks import ATTACKS, NORMS, Attack, Objective, Threat
+from rnn.bench import Bench, checked_bench, checked_bounds, undisturbed
+from rnn.models import logits
+from spectra.checks import generator, non_negative, one_of, real_number
+from spectra.results import Record
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class AttackResult(Record):
+    """What an attack achieved at one budget, example by example.
+
+    Attributes
+    ----------
+    success : ndarray of bool, shape (N,)
+        True where the final prediction is wrong; clean mistakes are included.
+    fooled : ndarray of bool, shape (N,)
+        True where the clean prediction is right and the final one wrong.
+    clean_correct : ndarray of bool, shape (N,)
+        True where the clean prediction is right.
+    perturbed : Tensor, shape (N, ...)
+        The final inputs, on the device of `x`; clean mistakes are left as they were.
+    distances : ndarray, shape (N,)
+        Norm of each perturbation, measured in float64.
+    method, norm : str
+        The attack and its norm.
+    budget : float
+        What it was allowed.
+    """
+
+    success: Bools
+    fooled: Bools
+    clean_correct: Bools
+    perturbed: Tensor
+    distances: Floats
+    method: str
+    norm: str
+    budget: float
+
+    @property
+    def success_rate(self) -> float:
+        """Share of all examples whose final prediction is wrong; 1 minus the robust accuracy."""
+        return float(self.success.mean())
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of all examples whose clean prediction is right."""
+        return float(self.clean_correct.mean())
+
+    @property
+    def fooling_rate(self) -> float:
+        """Share of the examples predicted correctly when clean that the attack turned.
+
+        Raises
+        ------
+        ValueError
+            If no example is predicted correctly when clean: there is nothing to fool, and no number to give.
+        """
+        if not self.clean_correct.any():
+            raise ValueError(
+                "fooling_rate is undefined: none of the examples is predicted correctly when clean; "
+                "use success_rate, or train the model first"
+            )
+        return float(self.fooled.sum() / self.clean_correct.sum())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result to `path` (a ``.npz`` file), whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to write; an existing file is replaced in one step.
+        """
+        Record.save(dataclasses.replace(self, perturbed=self.perturbed.cpu()), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a result that `save` wrote; `perturbed` is then on the CPU.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        AttackResult
+            The result.
+        """
+        stored = Record.load.__func__(cls, path)  # type: ignore[attr-defined]  # slots leave super() without its class
+        return dataclasses.replace(stored, perturbed=torch.from_numpy(stored.perturbed))
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{self.method} at {self.norm} {self.budget:g}: {self.fooled.sum()} of {self.clean_correct.sum()} "
+            f"correct predictions fooled, robust accuracy {1 - self.success_rate:.1%} "
+            f"(clean {self.clean_accuracy:.1%})"
+        )
+
+    __repr__ = __str__
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class RobustnessCurve(Record):
+    """Accuracy under attack as a function of the budget, the worst over several methods.
+
+    Attributes
+    ----------
+    budgets : ndarray, shape (B,)
+        The budgets, increasing.
+    accuracy : ndarray, shape (B,)
+        Share of examples that no method turned at this or a smaller budget; it never rises. An upper bound of
+        the true robust accuracy: a stronger attack may find more.
+    lower, upper : ndarray, shape (B,)
+        Wilson interval of `accuracy` over the draw of the examples.
+    minimal_budget : ndarray, shape (N,)
+        Smallest of the budgets at which an example was turned: 0 for a clean mistake, inf where none was.
+    methods : ndarray of str
+        The attacks.
+    norm : str
+        Their norm.
+    level : float
+        Coverage of the intervals.
+    """
+
+    budgets: Floats
+    accuracy: Floats
+    lower: Floats
+    upper: Floats
+    minimal_budget: Floats
+    methods: NDArray[np.str_]
+    norm: str
+    level: float
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of examples predicted correctly without any attack."""
+        return float((self.minimal_budget > 0).mean())
+
+    def __str__(self) -> str:
+        """One line."""
+        points = ", ".join(f"{a:.1%} at {b:g}" for b, a in zip(self.budgets, self.accuracy, strict=True))
+        worst = f"worst of {', '.join(self.methods)}"
+        return f"Robust accuracy ({self.norm}, {worst}): {points}; clean {self.clean_accuracy:.1%}"
+
+    __repr__ = __str__
+
+
+def attack(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | ArrayLike,
+    *,
+    method: str,
+    norm: str,
+    budget: float,
+    bounds: tuple[float, float] | None = None,
+    rng: int | np.random.Generator = 0,
+    batch_size: int | None = None,
+    **options: Any,
+) -> AttackResult:
+    """Attack a classifier: find δ with ‖δ‖ <= budget so that the prediction at x + δ is wrong.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Maps a batch to logits (N, C), or to a tuple that begins with them. It is judged in evaluation mode and
+        comes back bit-identical: modes, requires_grad, gradients, buffers, global random state.
+    x : Tensor, shape (N, ...)
+        Clean inputs in the precision of the model, on any device.
+    y : Tensor or array_like of int, shape (N,)
+        True labels, 0 to C - 1.
+    method : {"fgsm", "pgd"}
+        The attack; see `rnn.attacks`.
+    norm : {"linf", "l2"}
+        Norm of the perturbation over all dimensions but the first.
+    budget : float
+        Largest norm, in the units of `x`; 0 gives the clean accuracy.
+    bounds : tuple of float, optional
+        Range of valid inputs; None does not clip.
+    rng : int or numpy.random.Generator
+        Determines random starting points, example by example.
+    batch_size : int, optional
+        Examples at a time, to bound memory; None takes all together. The result depends on it by rounding only.
+    **options
+        Options of the method (`steps`, `step_size`, `rounds` of "pgd").
+
+    Returns
+    -------
+    AttackResult
+        Who was turned, the final inputs and their distances.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or an option is unknown to the method.
+    ValueError
+        If an argument is out of range, lengths differ, x or the logits or gradients hold NaN or inf, or x lies
+        outside `bounds`.
+
+    Notes
+    -----
+    The attack sees only the clean-correct examples and only proposes: its proposals are projected onto budget
+    and bounds and judged by a forward pass, and examples that are turned leave. In the end one fresh forward pass
+    over all final inputs decides. The success is a lower bound of what a stronger attack would reach.
+
+    Examples
+    --------
+    >>> from rnn import ModelConfig, attack, build_model, load_task
+    >>> task = load_task("digits")
+    >>> model = build_model(ModelConfig("gru", features=8, steps=8))
+    >>> result = attack(model, task.x_test, task.y_test, method="fgsm", norm="linf", budget=0.1)
+    >>> bool(result.distances.max() <= 0.1)
+    True
+    """
+    chosen = _built_attack(method, options)
+    threat = Threat(one_of(norm, "norm", NORMS), non_negative(budget, "budget"), checked_bounds(bounds))
+    bench = checked_bench(model, x, y, threat.bounds, batch_size)
+    random = generator(rng)
+    with undisturbed(model, random):
+        scores, clean_correct = bench.judge(bench.x)
+        perturbed = bench.x.clone()
+        _attack_rounds(bench, perturbed, scores, clean_correct.nonzero()[:, 0], chosen, threat, random)
+        _, correct = bench.judge(perturbed)
+    right = clean_correct.cpu().numpy()
+    success = ~(correct.cpu().numpy() & right)
+    return AttackResult(
+        success=success,
+        fooled=success & right,
+        clean_correct=right,
+        perturbed=perturbed,
+        distances=_distances(perturbed, bench.x, threat.norm),
+        method=method,
+        norm=threat.norm,
+        budget=threat.budget,
+    )
+
+
+def robustness(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | ArrayLike,
+    *,
+    methods: Iterable[str] | Mapping[str, Mapping[str, Any]],
+    norm: str,
+    budgets: Iterable[float],
+    bounds: tuple[float, float] | None = None,
+    rng: int | np.random.Generator = 0,
+    batch_size: int | None = None,
+    level: float = 0.95,
+) -> RobustnessCurve:
+    """Accuracy under attack at several budgets, for each example the worst over several methods.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The classifier; see `attack`.
+    x : Tensor, shape (N, ...)
+        Clean inputs.
+    y : Tensor or array_like of int, shape (N,)
+        True labels.
+    methods : sequence of str, or mapping of str to options
+        The attacks, as ["fgsm", "pgd"] or {"pgd": {"steps": 20}}.
+    norm : {"linf", "l2"}
+        Norm of the perturbations.
+    budgets : sequence of float
+        Largest norms; sorted, repeated ones once.
+    bounds : tuple of float, optional
+        Range of valid inputs; None does not clip.
+    rng : int or numpy.random.Generator
+        Determines random starting points.
+    batch_size : int, optional
+        Examples at a time, to bound memory.
+    level : float
+        Coverage of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    RobustnessCurve
+        Accuracies with intervals, and the smallest budget that turned each example.
+
+    Raises
+    ------
+    TypeError
+        As `attack`; or `methods` or `budgets` is no sequence.
+    ValueError
+        As `attack`; or `methods` or `budgets` is empty.
+
+    Notes
+    -----
+    Budgets are taken in increasing order, and an example that is turned stays turned, since its perturbation is
+    allowed at every larger budget too: the curve never rises, and later attacks cost less.
+
+    Examples
+    --------
+    >>> from rnn import ModelConfig, build_model, load_task, robustness
+    >>> task = load_task("digits")
+    >>> model = build_model(ModelConfig("tanh", features=8, steps=8))
+    >>> curve = robustness(model, task.x_test, task.y_test, methods=["fgsm"], norm="l2", budgets=[0.1, 0.2])
+    >>> bool(curve.accuracy[0] >= curve.accuracy[1])
+    True
+    """
+    chosen = {name: _built_attack(name, options) for name, options in _named_options(methods).items()}
+    sizes = _checked_budgets(budgets)
+    one_of(norm, "norm", NORMS)
+    if not 0 < real_number(level, "level") < 1:
+        raise ValueError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
+    limits = checked_bounds(bounds)
+    bench = checked_bench(model, x, y, limits, batch_size)
+    random = generator(rng)
+    with undisturbed(model, random):
+        scores, correct = bench.judge(bench.x)
+        minimal = torch.where(correct, np.inf, 0.0).double()
+        for size in sizes:
+            for method in chosen.values():
+                alive = minimal.isinf().nonzero()[:, 0]
+                perturbed = bench.x.clone()
+                _attack_rounds(bench, perturbed, scores, alive, method, Threat(norm, size, limits), random)
+                turned = ~bench.judge(perturbed)[1] & minimal.isinf()
+                minimal[turned] = size
+    smallest = minimal.cpu().numpy()
+    return _curve(sizes, smallest, list(chosen), norm, level)
+
+
+def _attack_rounds(
+    bench: Bench,
+    perturbed: Tensor,
+    scores: Tensor,
+    alive: Tensor,
+    method: Attack,
+    threat: Threat,
+    random: np.random.Generator,
+) -> None:
+    """Fill `perturbed` at the indices `alive`; examples that are turned keep their input and leave."""
+    for turn in range(method.rounds):
+        noise = torch.from_numpy(random.standard_normal(bench.x.shape, dtype=np.float32)).to(bench.x.dtype)
+        still = []
+        for index in alive.split(bench.batch):
+            x, y, clean = (part[index].to(bench.device) for part in (bench.x, bench.y, scores))
+            local = noise[index.cpu()].to(bench.device)
+            with torch.enable_grad():
+                proposal = method.perturb(
+                    Objective(bench.model, y, clean), x.clone(), threat, noise=local, turn=turn
+                )
+            if proposal.shape != x.shape or proposal.isnan().any():
+                raise ValueError(
+                    f"{type(method).__name__} returned NaN or another shape than that of its input; repair it"
+                )
+            final = threat.project(proposal.detach(), x)
+            perturbed[index] = final.to(perturbed.device)
+            with torch.no_grad():
+                right = logits(bench.model, final).argmax(1) == y
+            still.append(index[right.to(index.device)])
+        alive = torch.cat(still) if still else alive
+        if len(alive) == 0:
+            return
+
+
+def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:
+    kind = ATTACKS[one_of(method, "method", tuple(ATTACKS))]
+    known = [field.name for field in dataclasses.fields(kind)]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        offered = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise TypeError(f"{unknown[0]} is no option of method {method!r}; {offered}")
+    return kind(**options)
+
+
+def _named_options(methods: object) -> dict[str, Mapping[str, Any]]:
+    if isinstance(methods, str) or not isinstance(methods, Iterable):
+        raise TypeError(f"methods is {methods!r}; expected a sequence of names such as ['fgsm', 'pgd']")
+    named = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
+    if not named:
+        raise ValueError(f"methods is empty; expected at least one of {', '.join(ATTACKS)}")
+    return named
+
+
+def _checked_budgets(budgets: object) -> list[float]:
+    if isinstance(budgets, str) or not isinstance(budgets, Iterable):
+        raise TypeError(f"budgets is {budgets!r}; expected a sequence of numbers >= 0 such as [0.05, 0.1]")
+    sizes = sorted({non_negative(size, "budgets") for size in budgets})
+    if not sizes:
+        raise ValueError("budgets is empty; expected at least one number >= 0")
+    return sizes
+
+
+def _distances(perturbed: Tensor, x: Tensor, norm: str) -> Floats:
+    delta = (perturbed.double() - x.double()).flatten(1)
+    lengths = delta.abs().amax(1) if norm == "linf" else delta.norm(dim=1)
+    return lengths.cpu().numpy()
+
+
+def _curve(
+    sizes: list[float], minimal: Floats, methods: list[str], norm: str, level: float
+) -> RobustnessCurve:
+    from scipy.stats import binomtest
+
+    survivors = [int((minimal > size).sum()) for size in sizes]
+    intervals = [binomtest(k, len(minimal)).proportion_ci(level, method="wilson") for k in survivors]
+    return RobustnessCurve(
+        budgets=np.array(sizes),
+        accuracy=np.array(survivors) / len(minimal),
+        lower=np.array([interval.low for interval in intervals]),
+        upper=np.array([interval.high for interval in intervals]),
+        minimal_budget=minimal,
+        methods=np.array(methods),
+        norm=norm,
+        level=float(level),
+    )
