@@ -25,7 +25,7 @@ def _lane_count() -> int:
 
 LANES = _lane_count()
 ROWS = 4  # rows of a panel: two slots of two
-MAX_STEPS = 250  # Lanczos steps after which a point is given back unsolved
+MAX_STEPS = 1000  # Lanczos steps after which a point is given back unsolved
 
 compiled = njit(nogil=True, error_model="numpy", cache=True)
 inlined = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # inner steps, on registers
@@ -211,7 +211,7 @@ def _plus_product(r0, r1, r2, r3, s0, s1, s2, s3, X, P, Pi, p, j0, j1):
 
 @compiled
 def _invert_slots(zr, zi, roots, lane, inverses):
-    """Write 1 / det(zI - B) = 1 / ((z - root)(z - root)) of each slot B to a lane; give the least abs(z - root)^2."""
+    """Write 1 / det(zI - B) of each slot B, by its two roots, to a lane; give the least abs(z - root)^2."""
     nearest = np.inf
     for m in range(inverses.shape[0]):
         ar, ai = zr - roots[2 * m, 0], zi - roots[2 * m, 1]
@@ -260,7 +260,7 @@ def _coupled(ur, vr, ui, vi, xr, yr, xi, yi, P, Pi, p, row, column):
 
 @compiled
 def _solve_adjoint(V, Q, new, scale, L, Li, slot, zr, zi, inverses):
-    """V = (zI - T)^-* q for q = scale * Q[new:], from the top; L holds the panels of T*. Gives the squared norms."""
+    """V = (zI - T)^-* q for q = scale * Q[new:], given the panels L of T*. The squared norms of V."""
     square = splat(0.0)
     for i in range(0, V.shape[0], ROWS):
         p = i // ROWS
@@ -279,10 +279,7 @@ def _solve_adjoint(V, Q, new, scale, L, Li, slot, zr, zi, inverses):
 
 @compiled
 def _solve(V, Q, new, old, a, b, U, Ui, slot, zr, zi, inverses):
-    """V = (zI - T)^-1 V from the bottom, then Q[old:] = V - a Q[new:] - b Q[old:]. Gives its squared norms.
-
-    U holds the panels of T.
-    """
+    """V = (zI - T)^-1 V, given the panels U of T; then Q[old:] = V - a Q[new:] - b Q[old:]."""
     n = V.shape[0]
     square = splat(0.0)
     for i in range(n - ROWS, -1, -ROWS):
@@ -310,9 +307,9 @@ def _top_ritz_value(alpha, beta, count, most, high):
     With a_j = c (mu - alpha_j) and b_j = c beta_j, the characteristic polynomial is p_1 of the recurrence
     p_j = a_j p_{j+1} - b_j^2 p_{j+2} from the last row up; q is its first, r half its second derivative. All
     zeros being real, a Laguerre step from above never passes theta, and theta lies within k p / q of mu. At
-    theta the unit eigenvector s has s_1^2 = c p_2 / q, and s_k / s_1 is the product of the b_j over p_2. A lane
-    stands still once it knows theta to 1e-9 (a Newton step squares that), so that what it gives does not depend
-    on its neighbours.
+    theta the unit eigenvector s has s_1^2 = c p_2 / q, and s_k / s_1 is the product of the b_j over p_2. A
+    lane stands still once it knows theta to 1e-9 (a Newton step squares that), so that what it gives does
+    not depend on its neighbours.
 
     Returns
     -------
@@ -375,9 +372,9 @@ def solve_points(
     stop : (1,) uint8
         Set from outside to leave early.
     sigma, lower : (m,)
-        Out: the value (up to rounding an upper bound of the truth) and the end of its interval; 0 within floor
-        of an eigenvalue and where the solves overflow, which proves a value far below rounding noise; -1 where
-        `MAX_STEPS` did not suffice.
+        Out: the value (up to rounding an upper bound of the truth) and the end of its interval; 0 within
+        floor of an eigenvalue and where the solves overflow, which proves a value far below rounding noise;
+        -1 where `MAX_STEPS` did not suffice.
     steps : (m,) int64
         Out: Lanczos steps taken.
     """
