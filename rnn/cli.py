@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import sys
 import time
@@ -214,6 +215,61 @@ def train(
     typer.echo(f"checkpoint: {out}")
 
 
+@app.command()
+def attack(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="MODEL.pt", help="From `spectra train`.", exists=True, dir_okay=False)
+    ],
+    method: Annotated[str, typer.Option(help="fgsm or pgd.")] = "pgd",
+    norm: Annotated[str, typer.Option(help="linf or l2.")] = "linf",
+    budget: Annotated[
+        str, typer.Option(help="Largest norms of the perturbation.", metavar="B,B,..")
+    ] = "0.05,0.1",
+    seed: Annotated[int, typer.Option(help="Random starting points.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Attack a trained model on the test set of its task."""
+    budgets = _numbers(budget, "--budget")
+    _need_extra()
+
+    from rnn.harness import attack as attack_model
+    from rnn.tasks import load_task
+    from rnn.training import load_checkpoint
+
+    trained = load_checkpoint(checkpoint)
+    task = load_task(trained.task, rng=trained.task_seed)
+    rows = []
+    with _progress("budgets") as progress:
+        for done, size in enumerate(budgets, start=1):
+            result = attack_model(
+                trained.model,
+                task.x_test,
+                task.y_test,
+                method=method,
+                norm=norm,
+                budget=size,
+                bounds=task.bounds,
+                rng=seed,
+            )
+            rows.append(
+                {
+                    "method": result.method,
+                    "norm": result.norm,
+                    "budget": result.budget,
+                    "examples": len(result.success),
+                    "clean_correct": int(result.clean_correct.sum()),
+                    "fooled": int(result.fooled.sum()),
+                    "robust_accuracy": 1 - result.success_rate,
+                    "fooling_rate": result.fooling_rate,
+                }
+            )
+            progress(done, len(budgets))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_records(rows, title=f"{checkpoint.name} on the test set of {task.name}")
+
+
 def _need_extra() -> None:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
@@ -280,6 +336,13 @@ def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], title: str
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+
+
+def _print_records(records: list[dict[str, Any]], title: str) -> None:
+    rows = [
+        tuple(f"{v:.4g}" if isinstance(v, float) else str(v) for v in record.values()) for record in records
+    ]
+    _print_table(tuple(records[0]), rows, title)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -272,3 +273,51 @@ def test_train_gives_the_same_checkpoint_for_the_same_seed(
     assert len(first.record.losses) == 3
     for name, tensor in first.model.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), second.model.state_dict()[name].numpy())
+
+
+def test_attack_prints_what_the_harness_finds(spectra: Here, model: Path) -> None:
+    from rnn.harness import attack
+    from rnn.tasks import load_task
+    from rnn.training import load_checkpoint
+
+    options = ("--method", "fgsm", "--norm", "linf", "--budget", "0,0.1")
+    code, out, error = spectra("attack", model, *options, "--json")
+    assert (code, error) == (0, "")
+    clean, attacked = json.loads(out)
+    task = load_task("digits")
+    trained = load_checkpoint(model).model
+    found = attack(
+        trained, task.x_test, task.y_test, method="fgsm", norm="linf", budget=0.1, bounds=task.bounds
+    )
+    assert clean["fooled"] == 0
+    assert clean["robust_accuracy"] == found.clean_accuracy
+    assert attacked["fooled"] == found.fooled.sum() > 0
+    assert attacked["robust_accuracy"] == 1 - found.success_rate
+    assert (attacked["method"], attacked["norm"], attacked["budget"]) == ("fgsm", "linf", 0.1)
+
+    code, table, error = spectra("attack", model, *options)
+    assert (code, error) == (0, "")
+    assert f"{found.fooling_rate:.4g}" in table
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--method", "wish"), "method is 'wish'; expected one of"),
+        (("--norm", "l7"), "norm is 'l7'; expected one of"),
+        (("--budget", "-0.1"), "budget is -0.1"),
+        (("--budget", "much"), "--budget is 'much'; expected numbers"),
+        (("--seed", "-1"), "rng is -1"),
+    ],
+)
+def test_attack_refuses_bad_options(spectra: Here, model: Path, options: tuple[str, str], words: str) -> None:
+    assert words in spectra.refusal("attack", model, *options)
+
+
+@pytest.mark.parametrize("verb", ["attack", "diagnose"])
+def test_bad_checkpoints_are_refused(spectra: Here, model: Path, tmp_path: Path, verb: str) -> None:
+    assert "MODEL.pt" in spectra.refusal(verb, tmp_path / "none.pt")
+    bad = tmp_path / "bad.pt"
+    for content in (b"", b"not a checkpoint", model.read_bytes()[:-100], model.read_bytes()[:1000]):
+        bad.write_bytes(content)
+        assert "bad.pt" in spectra.refusal(verb, bad)
