@@ -278,18 +278,21 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     ValueError
         If the file is damaged, or holds anything else.
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path} is damaged, or holds more than tensors (a whole pickled module, say), which is not read "
-            "because that would run code of the file; save model.state_dict() instead"
-        ) from None
-    except (RuntimeError, EOFError, KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"{path} is no readable torch file ({first}); save model.state_dict() again"
-        ) from None
+    with open(path, "rb") as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise ValueError(
+                f"{path} is damaged, or holds more than tensors (a whole pickled module, say), which is not read "
+                "because that would run code of the file; save model.state_dict() instead"
+            ) from None
+        except (
+            RuntimeError, EOFError, KeyError, IndexError, AttributeError, ValueError, TypeError, OSError
+        ) as error:  # fmt: skip
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{path} is no readable torch file ({first}); save model.state_dict() again"
+            ) from None
 
 
 def _run_epochs(
