@@ -283,8 +283,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
             raise ValueError(
-                f"{path} is damaged, or holds more than tensors (a whole pickled module, say), which is not read "
-                "because that would run code of the file; save model.state_dict() instead"
+                f"{path} is damaged, or holds more than tensors (a whole pickled module, say), which is "
+                "not read because that would run code of the file; save model.state_dict() instead"
             ) from None
         except (
             RuntimeError, EOFError, KeyError, IndexError, AttributeError, ValueError, TypeError, OSError
