@@ -366,7 +366,7 @@ def solve_points(
         sqrt((n - 1) / delta): from a random start the largest eigenvalue exceeds the Ritz value theta by more
         than widening * abs(s_1) * residual with probability at most delta.
     rtol : float
-        Stop when that interval has shrunk to the relative half-width rtol in sigma,
+        Stop when the residual has sunk to this share of the Ritz value,
     floor : float
         or when sigma has sunk to this level of rounding noise (lower is 0 then).
     stop : (1,) uint8
@@ -383,8 +383,8 @@ def solve_points(
     V, Q, new, old = np.zeros((n, 2 * LANES)), np.zeros((2 * n, 2 * LANES)), 0, n
     inverses = np.zeros((n // 2, 2 * LANES))
     alpha, beta = np.zeros((MAX_STEPS + 1, LANES)), np.zeros((MAX_STEPS + 1, LANES))
-    state = np.zeros((9, LANES))
-    ZR, ZI, COUNT, SCALE, OLD_SCALE, ALPHA, BETA, THETA, EXCESS2 = range(9)
+    state = np.zeros((10, LANES))
+    ZR, ZI, COUNT, SCALE, OLD_SCALE, ALPHA, BETA, THETA, FIRST2, RESIDUAL2 = range(10)
     state[ZR] = 1e3  # lanes without a point compute on this
     index = np.full(LANES, -1)
     queue, busy, most = 0, 0, 0
@@ -404,7 +404,7 @@ def solve_points(
                 Q[old + i, c], Q[old + i, LANES + c] = 0.0, 0.0
             for j in range(most + 1):
                 alpha[j, c], beta[j, c] = 0.0, 0.0
-            for row in range(9):
+            for row in range(10):
                 state[row, c] = 0.0
             state[ZR, c], state[ZI, c], state[SCALE, c] = zr[queue], zi[queue], 1.0
             queue += 1
@@ -436,15 +436,17 @@ def solve_points(
         store(state, OLD_SCALE, 0, scale)
         store(state, BETA, 0, root(square))
         store(state, THETA, 0, theta)
-        store(state, EXCESS2, 0, first2 * last2 * square)
+        store(state, FIRST2, 0, first2)
+        store(state, RESIDUAL2, 0, last2 * square)
 
         for c in range(LANES):
             i = index[c]
             if i < 0:
                 continue
-            best, excess, k = state[THETA, c], widening * np.sqrt(state[EXCESS2, c]), int(state[COUNT, c])
-            if best < ceiling and excess < 1e300:
-                if excess <= 2.0 * rtol * best:
+            best, residual, k = state[THETA, c], np.sqrt(state[RESIDUAL2, c]), int(state[COUNT, c])
+            if best < ceiling and residual < 1e300:
+                if residual <= rtol * best:
+                    excess = widening * np.sqrt(state[FIRST2, c]) * residual
                     sigma[i], lower[i] = 1.0 / np.sqrt(best), 1.0 / np.sqrt(best + excess)
                 elif k < MAX_STEPS:
                     continue

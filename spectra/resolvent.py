@@ -98,7 +98,7 @@ def smallest_singular_values(
     z : ndarray of complex, shape (m,)
         The points.
     rtol : float
-        Relative half-width that every interval is narrowed to, above the floor.
+        Relative residual at which a point is done: σ_min is then within rtol / 2 of a singular value.
     delta : float
         Probability that some `lower` fails, over the random starting vectors.
     threads : int, optional

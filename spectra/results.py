@@ -111,7 +111,7 @@ class Pseudospectrum(Record):
     floor : float
         Below this a value is rounding noise: the largest backward error of the computation.
     rtol : float
-        The relative error asked for.
+        The relative error asked for: Lanczos residuals are below this share of their Ritz value.
     delta : float
         Bound on the probability that any `lower` on the grid fails (over the random starting vectors).
     iterations : int
