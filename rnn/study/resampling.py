@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEAST_MODELS = 5
+UNDEFINED = "not defined in this block"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -119,9 +120,7 @@ def _notes(x: Floats, y: Floats, names: list[str]) -> NDArray[np.object_]:
     n = len(x)
     notes = np.full((x.shape[1], y.shape[1]), "", dtype=object)
     if n < LEAST_MODELS:
-        notes[:] = (
-            f"only {n} models, at least {LEAST_MODELS} are needed" if n else "not defined in this block"
-        )
+        notes[:] = f"only {n} models, at least {LEAST_MODELS} are needed" if n else UNDEFINED
         return notes
     for j, outcome in enumerate(y.T):
         notes[:, j] = _fault(outcome, "outcome ")

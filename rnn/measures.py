@@ -1,0 +1,192 @@
+"""The measures of one matrix that tables hold: their names, what they mean, and their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from numpy.typing import ArrayLike
+
+from spectra.checks import any_matrix, positive
+from spectra.field_of_values import numerical_abscissa
+from spectra.nonnormality import commutator_norm, eigenvector_condition_number, henrici_departure
+from spectra.norms import spectral_norm, stable_rank
+from spectra.pseudospectra import pseudospectral_abscissa, pseudospectral_radius
+from spectra.schur import schur_form
+from spectra.spectrum import spectral_abscissa, spectral_radius
+
+EPSILON = 0.1
+BASELINES = ("spectral_radius", "spectral_norm")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure by name.
+
+    Attributes
+    ----------
+    name : str
+        Column name, and the function of `spectra` where there is one.
+    label : str
+        A few words for a figure or a heading.
+    definition : str
+        One sentence: what it is and what it says.
+    square : bool
+        Whether only square matrices have it.
+    """
+
+    name: str
+    label: str
+    definition: str
+    square: bool = True
+
+
+MEASURES = (
+    Measure(
+        "spectral_radius",
+        "spectral radius",
+        "Largest modulus of an eigenvalue: how much repeated steps grow or shrink a vector in the long run.",
+    ),
+    Measure(
+        "spectral_norm",
+        "spectral norm",
+        "Largest singular value ‖A‖: the most that one step can stretch a vector.",
+        square=False,
+    ),
+    Measure(
+        "spectral_abscissa",
+        "spectral abscissa",
+        "Largest real part of an eigenvalue: the growth rate in the long run in continuous time.",
+    ),
+    Measure(
+        "stable_rank",
+        "stable rank",
+        "‖A‖_F²/‖A‖²: over how many directions the stretching is spread.",
+        square=False,
+    ),
+    Measure(
+        "henrici_departure",
+        "Henrici departure",
+        "(‖A‖_F² - Σ|λ|²)^½: how far A is from being normal, that is, from having orthogonal eigenvectors.",
+    ),
+    Measure(
+        "henrici_departure_relative",
+        "Henrici departure, relative",
+        "Henrici's departure divided by ‖A‖_F: from 0 (normal) to 1, whatever the scale of A.",
+    ),
+    Measure(
+        "commutator_norm",
+        "commutator norm",
+        "‖A*A - AA*‖_F: another measure of non-normality, in squared units.",
+    ),
+    Measure(
+        "eigenvector_condition_number",
+        "eigenvector condition number",
+        "How nearly dependent the eigenvectors are: 1 for normal matrices, infinite where there are too few. "
+        "A perturbation moves eigenvalues at most this many times its own norm.",
+    ),
+    Measure(
+        "numerical_abscissa",
+        "numerical abscissa",
+        "Largest eigenvalue of (A + A*)/2: the fastest growth at the first moment in continuous time.",
+    ),
+    Measure(
+        "pseudospectral_radius",
+        "pseudospectral radius",
+        "Largest modulus that an eigenvalue can reach when A is perturbed by a matrix of norm at most ε.",
+    ),
+    Measure(
+        "pseudospectral_abscissa",
+        "pseudospectral abscissa",
+        "Largest real part that an eigenvalue can reach when A is perturbed by a matrix of norm at most ε.",
+    ),
+    Measure(
+        "pseudospectral_sensitivity",
+        "pseudospectral sensitivity",
+        "(pseudospectral radius - spectral radius)/ε: 1 for normal matrices, more for others.",
+    ),
+)
+
+
+def column_label(column: str) -> str:
+    """Give the name of a column of a table of models in words.
+
+    Parameters
+    ----------
+    column : str
+        Such as ``spectral_norm``, ``f_stable_rank``, ``jacobian_spectral_norm``, ``fooling_pgd_linf_0.1``.
+
+    Returns
+    -------
+    str
+        The words; the name itself where it follows no such pattern.
+
+    Examples
+    --------
+    >>> column_label("jacobian_spectral_norm"), column_label("fooling_pgd_linf_0.1")
+    ('Jacobian: spectral norm', 'fooling rate, PGD, L∞ 0.1')
+    """
+    outcome = re.fullmatch(r"(fooling|success)_(\w+)_(linf|l2)_([\d.e-]+)", column)
+    if outcome:
+        what, method, norm, budget = outcome.groups()
+        return f"{what} rate, {method.upper()}, {'L∞' if norm == 'linf' else 'L2'} {budget}"
+    labels = {measure.name: measure.label for measure in MEASURES}
+    prefix, _, rest = column.partition("_")
+    if column in labels or rest not in labels:
+        return labels.get(column, column)
+    return f"Jacobian: {labels[rest]}" if prefix == "jacobian" else f"gate {prefix}: {labels[rest]}"
+
+
+def matrix_measures(A: ArrayLike, *, epsilon: float = EPSILON) -> dict[str, float]:
+    """Every measure of one matrix, by name, in the order of `MEASURES`.
+
+    Parameters
+    ----------
+    A : array_like, shape (m, n)
+        Real or complex matrix; a rectangular one has only norms.
+    epsilon : float
+        Level of the pseudospectral measures, in the units of A.
+
+    Returns
+    -------
+    dict of str to float
+        The values; inf where a measure is infinite, no entry where it is not defined.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If A is no matrix of finite numbers, or `epsilon` is not positive.
+    ConvergenceError
+        If an iteration fails.
+
+    Notes
+    -----
+    One Schur form for all; the pseudospectral measures cost several eigenproblems of twice the order.
+
+    Examples
+    --------
+    >>> found = matrix_measures([[0.5, 1.0], [0.0, 0.5]])
+    >>> found["spectral_radius"], round(found["pseudospectral_sensitivity"], 3)
+    (0.5, 3.317)
+    >>> list(matrix_measures([[3.0, 4.0]]))
+    ['spectral_norm', 'stable_rank']
+    """
+    matrix = any_matrix(A)
+    epsilon = positive(epsilon, "epsilon")
+    found = {"spectral_norm": spectral_norm(matrix), "stable_rank": stable_rank(matrix)}
+    if matrix.shape[0] == matrix.shape[1]:
+        form = schur_form(matrix)
+        radius, reach = spectral_radius(form), pseudospectral_radius(form, epsilon).value
+        found |= {
+            "spectral_radius": radius,
+            "spectral_abscissa": spectral_abscissa(form),
+            "henrici_departure": henrici_departure(form),
+            "henrici_departure_relative": henrici_departure(form, relative=True),
+            "commutator_norm": commutator_norm(form),
+            "eigenvector_condition_number": eigenvector_condition_number(form),
+            "numerical_abscissa": numerical_abscissa(form),
+            "pseudospectral_radius": reach,
+            "pseudospectral_abscissa": pseudospectral_abscissa(form, epsilon).value,
+            "pseudospectral_sensitivity": (reach - radius) / epsilon,
+        }
+    return {measure.name: found[measure.name] for measure in MEASURES if measure.name in found}

@@ -1,0 +1,166 @@
+"""One self-contained HTML page: findings in words, figures, tables, definitions, and how to repeat it all."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+from importlib.resources import files
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes
+    ----------
+    text : str
+        What it shows.
+    strong : bool
+        Whether to stress it.
+    title : str
+        What a pointer resting on it is told.
+    """
+
+    text: str
+    strong: bool = False
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its heading.
+
+    Attributes
+    ----------
+    title : str
+        Heading.
+    caption : str
+        How to read it.
+    heads : sequence of str
+        Column heads; the first column names the row.
+    rows : sequence of sequence of Cell
+        One cell for each head.
+    notes : sequence of str
+        Remarks below.
+    """
+
+    title: str
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure with its heading.
+
+    Attributes
+    ----------
+    title : str
+        Heading.
+    caption : str
+        How to read it.
+    alt : str
+        What it shows, for those who do not see it.
+    png : bytes
+        The image.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    png: bytes
+
+    @property
+    def source(self) -> str:
+        """The image as a data address, so that the page needs no second file."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """What a page holds, from top to bottom.
+
+    Attributes
+    ----------
+    title, lead : str
+        Heading and the sentence below it.
+    method : sequence of str
+        What was done, a paragraph each.
+    findings : sequence of str
+        What was found, a sentence or a few each.
+    limits : sequence of str
+        What it cannot show.
+    figures : sequence of Picture
+        The figures.
+    tables : sequence of Table
+        The tables.
+    glossary : sequence of (str, str)
+        Terms and what they mean.
+    command : str
+        What to type to repeat it.
+    facts : sequence of (str, str)
+        Versions, seeds, times.
+    """
+
+    title: str
+    lead: str
+    method: Sequence[str]
+    findings: Sequence[str]
+    limits: Sequence[str]
+    figures: Sequence[Picture]
+    tables: Sequence[Table]
+    glossary: Sequence[tuple[str, str]]
+    command: str
+    facts: Sequence[tuple[str, str]]
+
+
+def render_report(report: Report) -> str:
+    """Give the report as one HTML page that needs no other file and no network.
+
+    Parameters
+    ----------
+    report : Report
+        The contents; every text is escaped.
+
+    Returns
+    -------
+    str
+        The page, to be written in UTF-8.
+
+    Raises
+    ------
+    ValueError
+        If a row of a table has not as many cells as the table has heads.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    for table in report.tables:
+        for row in table.rows:
+            if len(row) != len(table.heads):
+                raise ValueError(
+                    f"table {table.title!r} has {len(table.heads)} heads and a row of {len(row)} cells"
+                )
+    template = files("rnn").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(template).render(report=report)
+
+
+def prose(text: str) -> str:
+    """Give a text with every run of blanks and line ends as one space.
+
+    Parameters
+    ----------
+    text : str
+        As written in the source, broken and indented.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    return " ".join(text.split())
