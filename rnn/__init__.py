@@ -26,10 +26,21 @@ _ROOM_OF = {
     "state_jacobian": "dynamics",
     "mean_state_jacobian": "dynamics",
     "input_jacobian": "dynamics",
+    "matrix_measures": "measures",
+    "Finding": "diagnosis",
+    "Diagnosis": "diagnosis",
+    "diagnose": "diagnosis",
     "AttackResult": "harness",
     "RobustnessCurve": "harness",
     "attack": "harness",
     "robustness": "harness",
+    "Correlation": "study.statistics",
+    "spearman": "study.statistics",
+    "correlate": "study.statistics",
+    "run_trials": "study.engine",
+    "TrialResult": "study.engine",
+    "run_demo": "study.demo",
+    "DemoResult": "study.demo",
 }
 
 __all__ = [*_ROOM_OF]

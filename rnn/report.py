@@ -87,14 +87,8 @@ class Report:
     ----------
     title, lead : str
         Heading and the sentence below it.
-    method : sequence of str
-        What was done, a paragraph each.
     findings : sequence of str
         What was found, a sentence or a few each.
-    limits : sequence of str
-        What it cannot show.
-    figures : sequence of Picture
-        The figures.
     tables : sequence of Table
         The tables.
     glossary : sequence of (str, str)
@@ -103,18 +97,24 @@ class Report:
         What to type to repeat it.
     facts : sequence of (str, str)
         Versions, seeds, times.
+    method : sequence of str
+        What was done, a paragraph each.
+    limits : sequence of str
+        What it cannot show.
+    figures : sequence of Picture
+        The figures.
     """
 
     title: str
     lead: str
-    method: Sequence[str]
     findings: Sequence[str]
-    limits: Sequence[str]
-    figures: Sequence[Picture]
     tables: Sequence[Table]
     glossary: Sequence[tuple[str, str]]
     command: str
     facts: Sequence[tuple[str, str]]
+    method: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    figures: Sequence[Picture] = ()
 
 
 def render_report(report: Report) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import os
 import platform
 import shutil
@@ -17,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success
+from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success, figure_png
 from rnn.measures import BASELINES, MEASURES, column_label
 from rnn.report import Cell, Picture, Report, Table, prose, render_report
 from rnn.study.demo_words import correlation_words, glossary, method_words, portrait_words, success_words
 from rnn.study.engine import TrialResult
 from rnn.study.findings import study_findings, study_limits, study_verdict
 from rnn.study.statistics import POOLED
+from spectra import __version__
 from spectra.pseudospectra import pseudospectral_radius, pseudospectrum
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 CONTOURS = (0.05, 0.2, 0.5)
 NONE = "-"
@@ -188,25 +187,19 @@ def _pictures(
         "pseudospectra.png": Picture(
             "Where the eigenvalues are, and where a small change could put them",
             *portrait_words(portraits, CONTOURS),
-            _png(draw_portraits(portraits)),
+            figure_png(draw_portraits(portraits)),
         ),
         "spectra_vs_success.png": Picture(
             "Spectra against attack success",
             *success_words(outcome, SHOWN),
-            _png(draw_success(models, correlations, outcome=outcome, measures=SHOWN)),
+            figure_png(draw_success(models, correlations, outcome=outcome, measures=SHOWN)),
         ),
         "correlations.png": Picture(
             "All measures at once",
             *correlation_words(outcome),
-            _png(draw_correlations(correlations, outcome=outcome, measures=ALL)),
+            figure_png(draw_correlations(correlations, outcome=outcome, measures=ALL)),
         ),
     }
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
 
 
 def _correlation_table(correlations: pd.DataFrame, outcome: str) -> Table:
@@ -279,10 +272,11 @@ def _number(value: float) -> str:
 
 
 def _facts(models: pd.DataFrame, seconds: float) -> list[tuple[str, str]]:
-    packages = ("spectra-rnn", "numpy", "scipy", "torch", "scikit-learn", "pandas")
+    packages = ("numpy", "scipy", "torch", "scikit-learn", "pandas")
+    versions = [f"spectra-rnn {__version__}", *(f"{name} {version(name)}" for name in packages)]
     return [
         ("seeds", f"{models['seed'].min()} to {models['seed'].max()} in every family"),
-        ("versions", ", ".join(f"{name} {version(name)}" for name in packages)),
+        ("versions", ", ".join(versions)),
         ("Python", f"{platform.python_version()} on {platform.platform()}"),
         ("time", f"{seconds:.0f} s for training, measuring and attacking, on {os.cpu_count()} processors"),
         ("files", "models.csv, correlations.csv and the figures as PNG lie beside this page"),
