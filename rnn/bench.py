@@ -71,8 +71,8 @@ class Bench:
             )
         if int(self.y.max()) >= scores.shape[1]:
             raise ValueError(
-                f"y holds the label {int(self.y.max())}, but model has {scores.shape[1]} logits; expected labels "
-                f"from 0 to {scores.shape[1] - 1}: number the classes from 0"
+                f"y holds the label {int(self.y.max())}, but model has {scores.shape[1]} logits; expected "
+                f"labels from 0 to {scores.shape[1] - 1}: number the classes from 0"
             )
         return scores, scores.argmax(1) == self.y
 
@@ -84,8 +84,8 @@ def undisturbed(model: nn.Module, random: np.random.Generator) -> Iterator[None]
     Parameters
     ----------
     model : nn.Module
-        The model; its modes, requires_grad flags, gradients and buffers come back, as does torch's random state,
-        whatever is raised inside. During the call no other thread should use it.
+        The model; its modes, requires_grad flags, gradients and buffers come back, as does torch's random
+        state, whatever is raised inside. During the call no other thread should use it.
     random : numpy.random.Generator
         Seeds what a model draws in its forward pass.
 

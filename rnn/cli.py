@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rnn.supervision import supervised
+from rnn.terminal import print_records, print_table, progress_of
 
 if TYPE_CHECKING:
     from spectra.results import Pseudospectrum
 
-_BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 2, 70, 130, 141
+_FINDINGS, _BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 70, 130, 141
+_DIAGNOSED = (
+    "name",
+    "rows",
+    "columns",
+    "spectral_radius",
+    "spectral_norm",
+    "henrici_departure",
+    "pseudospectral_radius",
+    "pseudospectral_sensitivity",
+)
 _EXTRA = ("torch", "sklearn", "pandas", "jinja2")
 
 app = typer.Typer(
@@ -103,10 +111,10 @@ def demo(
 
     from rnn.study.demo import run_demo
 
-    with _progress("networks") as progress:
+    with progress_of("networks") as progress:
         result = run_demo(out, models_per_cell=models, seed=seed, workers=workers, progress=progress)
     rows = [tuple(str(entry) for entry in row) for row in result.summary.itertuples(index=False)]
-    _print_table(tuple(result.summary.columns), rows, title=f"{result.seconds:.0f} seconds")
+    print_table(tuple(result.summary.columns), rows, title=f"{result.seconds:.0f} seconds")
     for failure in result.failures:
         print(f"warning: {failure.config} failed: {failure.error}", file=sys.stderr)
     for path in result.paths:
@@ -137,17 +145,18 @@ def pseudospectrum(
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
     """Compute pseudospectra of a matrix: a table, and if wanted the grid and a figure."""
-    _check_target(out, "--out")
-    _check_target(figure, "--figure", (".png", ".pdf", ".svg"))
+    from rnn.files import check_target, read_matrix
+
+    check_target(out, "--out")
+    check_target(figure, "--figure", (".png", ".pdf", ".svg"))
     wanted = _numbers(epsilons, "--epsilons")
     window = None if region is None else _numbers(region, "--region")
     size = _whole_numbers(shape, "--shape")
 
     import spectra
-    from rnn.matrix_file import read_matrix
 
     A = spectra.schur_form(read_matrix(file))
-    with _progress("grid") as progress:
+    with progress_of("grid") as progress:
         result = spectra.pseudospectrum(
             A, region=window, shape=size, epsilons=wanted, rtol=rtol, threads=threads, progress=progress
         )
@@ -155,14 +164,14 @@ def pseudospectrum(
     rows += [("spectral radius", f"{spectra.spectral_radius(A):.12g}", "")]
     rows += [("spectral norm", f"{spectra.spectral_norm(A):.12g}", "")]
     rows += [("Henrici departure", f"{spectra.henrici_departure(A):.12g}", "")]
-    with _progress("radii") as progress:
+    with progress_of("radii") as progress:
         for done, epsilon in enumerate(wanted, start=1):
             radius = spectra.pseudospectral_radius(A, epsilon)
             interval = f"{radius.lower:.12g} .. {radius.upper:.12g}"
             rows += [(f"pseudospectral radius, epsilon {epsilon:g}", f"{radius.value:.12g}", interval)]
             progress(done, len(wanted))
     rows += [("rounding floor of sigma_min", f"{result.floor:.2g}", "")]
-    _print_table(("quantity", "value", "interval"), rows, title=file.name)
+    print_table(("quantity", "value", "interval"), rows, title=file.name)
     typer.echo(str(result))
     if out is not None:
         result.save(out)
@@ -185,7 +194,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Initial weights and order of the examples.")] = 0,
 ) -> None:
     """Train one model and save it with its configuration."""
-    _check_target(out, "--out")
+    from rnn.files import check_target
+
+    check_target(out, "--out")
     _need_extra()
 
     from rnn.models import ModelConfig, build_model
@@ -199,10 +210,10 @@ def train(
             cell, data.features, data.steps, hidden=hidden, classes=data.classes, gain=gain, seed=seed
         )
     )
-    with _progress("epochs") as progress:
-        record = train_model(model, data, TrainingConfig(epochs=epochs, seed=seed), progress=progress)
+    with progress_of("epochs") as progress:
+        record = train_model(model, data, config=TrainingConfig(epochs=epochs, seed=seed), progress=progress)
     save_checkpoint(out, model, task=data, record=record)
-    _print_table(
+    print_table(
         ("quantity", "value"),
         [
             ("loss, last epoch", f"{record.losses[-1]:.4g}" if record.losses else "untrained"),
@@ -239,7 +250,7 @@ def attack(
     trained = load_checkpoint(checkpoint)
     task = load_task(trained.task, rng=trained.task_seed)
     rows = []
-    with _progress("budgets") as progress:
+    with progress_of("budgets") as progress:
         for done, size in enumerate(budgets, start=1):
             result = attack_model(
                 trained.model,
@@ -267,7 +278,57 @@ def attack(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        _print_records(rows, title=f"{checkpoint.name} on the test set of {task.name}")
+        print_records(rows, title=f"{checkpoint.name} on the test set of {task.name}")
+
+
+@app.command()
+def diagnose(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="Weights, from torch.save.", exists=True, dir_okay=False),
+    ],
+    epsilon: Annotated[
+        float, typer.Option(help="Level of the pseudospectra, in the units of the weights.")
+    ] = 0.1,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write everything here; - prints it instead.", metavar="FILE"),
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a page here.", metavar="FILE")
+    ] = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="Exit with 1 on a notice or warning.", metavar="LEVEL")
+    ] = None,
+) -> None:
+    """Measure every matrix of a trained network, and say what is worth knowing."""
+    from rnn.files import check_target, write_whole
+
+    to_stdout = json_file == Path("-")
+    check_target(None if to_stdout else json_file, "--json")
+    check_target(html_file, "--html")
+    if fail_on not in (None, "notice", "warning"):
+        raise ValueError(f"--fail-on is {fail_on!r}; expected notice or warning")
+    _need_extra()
+
+    from rnn.diagnosis import LEVELS
+    from rnn.diagnosis import diagnose as diagnose_model
+
+    with progress_of("matrices") as progress:
+        result = diagnose_model(checkpoint, epsilon=epsilon, progress=progress)
+    if html_file is not None:
+        write_whole(html_file, result.to_html())
+    if json_file is not None and not to_stdout:
+        write_whole(json_file, result.to_json())
+    if to_stdout:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        table = result.table[list(_DIAGNOSED)]
+        if len(table):
+            print_records(table.to_dict("records"), title=checkpoint.name)
+        typer.echo(str(result))
+    if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
+        raise typer.Exit(_FINDINGS)
 
 
 def _need_extra() -> None:
@@ -276,20 +337,6 @@ def _need_extra() -> None:
         raise ModuleNotFoundError(
             f'this verb needs {", ".join(missing)}, not installed here: pip install "spectra-rnn[rnn]"'
         )
-
-
-def _check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) -> None:
-    """Refuse before the work, not after it, a file that cannot be written."""
-    if path is None:
-        return
-    if endings and path.suffix.lower() not in endings:
-        raise ValueError(f"{name} is {path}; expected a name that ends in {', '.join(endings)}")
-    if path.is_dir():
-        raise ValueError(f"{name} is {path}, which is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise ValueError(f"{name} is {path}, but there is no folder {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{name} is {path}, but the folder {path.parent} cannot be written; choose another")
 
 
 def _numbers(text: str, name: str) -> tuple[Any, ...]:
@@ -311,66 +358,15 @@ def _whole_numbers(text: str, name: str) -> tuple[Any, ...]:
 
 
 def _draw(result: Pseudospectrum, path: Path) -> None:
+    import io
+
     from matplotlib.figure import Figure
 
+    from rnn.files import write_whole
     from spectra.plots import plot_pseudospectrum
 
     figure = Figure(figsize=(7, 7), layout="constrained")
     plot_pseudospectrum(result, ax=figure.add_subplot())
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], title: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*heads, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
-
-
-def _print_records(records: list[dict[str, Any]], title: str) -> None:
-    rows = [
-        tuple(f"{v:.4g}" if isinstance(v, float) else str(v) for v in record.values()) for record in records
-    ]
-    _print_table(tuple(records[0]), rows, title)
-
-
-@contextlib.contextmanager
-def _progress(label: str) -> Iterator[Callable[..., None]]:
-    """Give a function of (done, total, ...) that shows how far the work is: a bar, or lines in a log."""
-    if not sys.stderr.isatty():
-        yield _progress_lines(label)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(label, total=None)
-
-        def show(done: int, total: int, *_: object) -> None:
-            bars.update(bar, completed=done, total=total)
-
-        yield show
-
-
-def _progress_lines(label: str, *, every: float = 5.0) -> Callable[..., None]:
-    last = time.monotonic()
-
-    def show(done: int, total: int, *_: object) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every:
-            last = time.monotonic()
-            print(f"{label}: {done} of {total}", file=sys.stderr)
-
-    return show
+    image = io.BytesIO()
+    figure.savefig(image, format=path.suffix[1:].lower(), dpi=150)
+    write_whole(path, image.getvalue())

@@ -1,4 +1,4 @@
-"""Jacobians of trained networks in float64: of the state by the state before, and of the logits by the input."""
+"""Jacobians of networks in float64: of the state by the state before, and of the logits by the input."""
 
 from __future__ import annotations
 
@@ -180,10 +180,10 @@ def input_jacobian(model: nn.Module, x: Tensor) -> Floats:
 
 
 def _recurrent_twin(model: RecurrentClassifier) -> RecurrentClassifier:
-    if not (callable(getattr(model, "step", None)) and callable(getattr(model, "initial_state", None))):
+    if not (hasattr(model, "step") and hasattr(model, "initial_state")):
         raise UnsupportedModelError(
-            f"model is a {type(model).__name__} without the methods step and initial_state, so it has no state "
-            "Jacobian; load its weights into rnn.RecurrentClassifier, or use rnn.input_jacobian"
+            f"model is a {type(model).__name__} without the methods step and initial_state, so it has no "
+            "state Jacobian; load its weights into rnn.RecurrentClassifier, or use rnn.input_jacobian"
         )
     twin = copy.deepcopy(model).double().requires_grad_(False)
     for module in twin.modules():
@@ -193,9 +193,7 @@ def _recurrent_twin(model: RecurrentClassifier) -> RecurrentClassifier:
 
 def _checked_sequences(x: Tensor) -> Tensor:
     if x.ndim != 3 or x.numel() == 0:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; expected (N, T, F) with at least one step of one sequence"
-        )
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, T, F) with N, T, F >= 1")
     return x.double()
 
 

@@ -109,9 +109,9 @@ class AttackResult(Record):
     def __str__(self) -> str:
         """One line."""
         return (
-            f"{self.method} at {self.norm} {self.budget:g}: {self.fooled.sum()} of {self.clean_correct.sum()} "
-            f"correct predictions fooled, robust accuracy {1 - self.success_rate:.1%} "
-            f"(clean {self.clean_accuracy:.1%})"
+            f"{self.method} at {self.norm} {self.budget:g}: {self.fooled.sum()} of "
+            f"{self.clean_correct.sum()} correct predictions fooled, "
+            f"robust accuracy {1 - self.success_rate:.1%} (clean {self.clean_accuracy:.1%})"
         )
 
     __repr__ = __str__
@@ -181,8 +181,8 @@ def attack(
     Parameters
     ----------
     model : nn.Module
-        Maps a batch to logits (N, C), or to a tuple that begins with them. It is judged in evaluation mode and
-        comes back bit-identical: modes, requires_grad, gradients, buffers, global random state.
+        Maps a batch to logits (N, C), or to a tuple that begins with them. It is judged in evaluation mode
+        and comes back bit-identical: modes, requires_grad, gradients, buffers, global random state.
     x : Tensor, shape (N, ...)
         Clean inputs in the precision of the model, on any device.
     y : Tensor or array_like of int, shape (N,)
@@ -198,7 +198,7 @@ def attack(
     rng : int or numpy.random.Generator
         Determines random starting points, example by example.
     batch_size : int, optional
-        Examples at a time, to bound memory; None takes all together. The result depends on it by rounding only.
+        Examples at a time, to bound memory; None takes all together. It changes the result by rounding only.
     **options
         Options of the method (`steps`, `step_size`, `rounds` of "pgd").
 
@@ -212,14 +212,14 @@ def attack(
     TypeError
         If an argument is of the wrong kind, or an option is unknown to the method.
     ValueError
-        If an argument is out of range, lengths differ, x or the logits or gradients hold NaN or inf, or x lies
-        outside `bounds`.
+        If an argument is out of range, lengths differ, x, the logits or gradients hold NaN or inf, or x
+        lies outside `bounds`.
 
     Notes
     -----
     The attack sees only the clean-correct examples and only proposes: its proposals are projected onto budget
-    and bounds and judged by a forward pass, and examples that are turned leave. In the end one fresh forward pass
-    over all final inputs decides. The success is a lower bound of what a stronger attack would reach.
+    and bounds and judged by a forward pass, and examples that are turned leave. In the end one fresh forward
+    pass over all final inputs decides. The success is a lower bound of what a stronger attack would reach.
 
     Examples
     --------
@@ -305,8 +305,8 @@ def robustness(
 
     Notes
     -----
-    Budgets are taken in increasing order, and an example that is turned stays turned, since its perturbation is
-    allowed at every larger budget too: the curve never rises, and later attacks cost less.
+    Budgets are taken in increasing order, and an example that is turned stays turned, since its perturbation
+    is allowed at every larger budget too: the curve never rises, and later attacks cost less.
 
     Examples
     --------

@@ -116,8 +116,8 @@ class Checkpoint:
 def train(
     model: nn.Module,
     task: Task,
-    config: TrainingConfig | None = None,
     *,
+    config: TrainingConfig | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainingRecord:
     """Train a model in place by Adam on the cross-entropy; same seed, same weights.
@@ -129,7 +129,7 @@ def train(
     task : Task
         The data.
     config : TrainingConfig, optional
-        How to train.
+        How to train; None is ``TrainingConfig()``.
     progress : callable, optional
         Called after each epoch with (epochs done, epochs in all, mean loss).
 
@@ -286,9 +286,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
                 f"{path} is damaged, or holds more than tensors (a whole pickled module, say), which is "
                 "not read because that would run code of the file; save model.state_dict() instead"
             ) from None
-        except (
-            RuntimeError, EOFError, KeyError, IndexError, AttributeError, ValueError, TypeError, OSError
-        ) as error:  # fmt: skip
+        except Exception as error:  # a damaged archive fails in a dozen ways
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ValueError(
                 f"{path} is no readable torch file ({first}); save model.state_dict() again"

@@ -34,22 +34,23 @@ ORDER = [
     "rnn.sources",
     "rnn.weights",
     "rnn.dynamics",
-    "rnn.report",
     "rnn.measures",
+    "rnn.report",
     "rnn.diagnosis",
-    "rnn.attacks",
     "rnn.bench",
+    "rnn.attacks",
     "rnn.harness",
+    "rnn.study",
+    "rnn.study.engine",
     "rnn.study.resampling",
     "rnn.study.statistics",
-    "rnn.study.engine",
-    "rnn.study",
     "rnn.figures",
     "rnn.study.findings",
     "rnn.study.demo_words",
     "rnn.study.demo_pages",
     "rnn.study.demo",
-    "rnn.matrix_file",
+    "rnn.files",
+    "rnn.terminal",
     "rnn.supervision",
     "rnn.cli",
 ]
@@ -60,6 +61,7 @@ HOMES = {
     "llvmlite": {"spectra.kernels"},
     "matplotlib": {"spectra.plots", "rnn.figures"},
     "typer": {"rnn.cli"},
+    "rich": {"rnn.terminal"},
 }
 LAZY = {"matplotlib"}  # and even there only inside functions
 LONGEST = 70  # lines of a function, docstring not counted
@@ -205,7 +207,9 @@ def test_nothing_unpickles_and_nothing_seeds_the_world(name: str) -> None:
         assert called not in {"np.load", "numpy.load"} or given.get("allow_pickle") == "False"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in {"rnn.cli", "rnn.supervision"}])
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if name not in {"rnn.cli", "rnn.supervision", "rnn.terminal"}]
+)
 def test_only_the_command_line_prints(name: str) -> None:
     calls = [ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
     assert "print" not in calls
