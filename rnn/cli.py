@@ -9,15 +9,12 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rnn.supervision import supervised
 from rnn.terminal import print_records, print_table, progress_of
-
-if TYPE_CHECKING:
-    from spectra.results import Pseudospectrum
 
 _FINDINGS, _BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 70, 130, 141
 _DIAGNOSED = (
@@ -145,15 +142,16 @@ def pseudospectrum(
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
     """Compute pseudospectra of a matrix: a table, and if wanted the grid and a figure."""
-    from rnn.files import check_target, read_matrix
+    from rnn.files import check_target, read_matrix, write_whole
 
     check_target(out, "--out")
-    check_target(figure, "--figure", (".png", ".pdf", ".svg"))
+    check_target(figure, "--figure", (".png",))
     wanted = _numbers(epsilons, "--epsilons")
     window = None if region is None else _numbers(region, "--region")
     size = _whole_numbers(shape, "--shape")
 
     import spectra
+    from rnn.figures import draw_portraits, figure_png
 
     A = spectra.schur_form(read_matrix(file))
     with progress_of("grid") as progress:
@@ -177,7 +175,7 @@ def pseudospectrum(
         result.save(out)
         typer.echo(f"grid: {out}")
     if figure is not None:
-        _draw(result, figure)
+        write_whole(figure, figure_png(draw_portraits({file.name: result})))
         typer.echo(f"figure: {figure}")
 
 
@@ -355,18 +353,3 @@ def _whole_numbers(text: str, name: str) -> tuple[Any, ...]:
         raise ValueError(
             f"{name} is {text!r}; expected whole numbers with commas between them, such as 100,100"
         ) from None
-
-
-def _draw(result: Pseudospectrum, path: Path) -> None:
-    import io
-
-    from matplotlib.figure import Figure
-
-    from rnn.files import write_whole
-    from spectra.plots import plot_pseudospectrum
-
-    figure = Figure(figsize=(7, 7), layout="constrained")
-    plot_pseudospectrum(result, ax=figure.add_subplot())
-    image = io.BytesIO()
-    figure.savefig(image, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, image.getvalue())

@@ -1,9 +1,7 @@
 """The command `spectra`: what it prints, what it writes, how it refuses, and how it ends."""
 
-import contextlib
 import importlib.util
 import json
-import os
 import re
 import signal
 import subprocess
@@ -188,33 +186,6 @@ def test_ctrl_c_inside_a_kernel(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["big.npy"]
 
 
-def test_a_terminal_sees_a_progress_bar_that_goes_away(matrix: Path) -> None:
-    pty = pytest.importorskip("pty")
-    master, slave = pty.openpty()
-    command = [sys.executable, "-c", COMMAND, "pseudospectrum", str(matrix)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=slave) as process:
-        os.close(slave)
-        shown = b""
-        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-            while piece := os.read(master, 4096):
-                shown += piece
-    os.close(master)
-    assert process.returncode == 0
-    assert b"grid" in shown
-    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is left hidden"
-
-
-def test_a_log_sees_a_line_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter([0.0, 1.0, 6.0, 7.0, 8.0, 12.0, 12.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
-    show = cli._progress_lines("networks")
-    for done in range(1, 5):
-        show(done, 4, "more")
-    assert capsys.readouterr().err == "networks: 2 of 4\nnetworks: 4 of 4\n"
-
-
 def test_a_closed_pipe_is_no_error(matrix: Path) -> None:
     with start("pseudospectrum", matrix, "--shape", "4,4") as process:
         assert process.stdout is not None
@@ -314,9 +285,62 @@ def test_attack_refuses_bad_options(spectra: Here, model: Path, options: tuple[s
     assert words in spectra.refusal("attack", model, *options)
 
 
+def test_diagnose_prints_a_table_and_findings(spectra: Here, model: Path) -> None:
+    code, out, error = spectra("diagnose", model)
+    assert (code, error) == (0, "")
+    for gate in "rzn":
+        assert f"weight_hh_l0[{gate}]" in out
+    assert "nan" not in out
+    assert re.search(r"(?m)^(pass|notice|warning): weight_hh_l0\[n\]: ", out)
+
+
+def test_diagnose_writes_the_same_json_that_it_prints(spectra: Here, model: Path, tmp_path: Path) -> None:
+    from rnn.diagnosis import diagnose
+
+    file, page = tmp_path / "found.json", tmp_path / "found.html"
+    code, out, error = spectra("diagnose", model, "--json", "-", "--epsilon", "0.2")
+    assert (code, error) == (0, "")
+    assert json.loads(out) == json.loads(diagnose(model, epsilon=0.2).to_json())
+    assert spectra("diagnose", model, "--json", file, "--html", page, "--epsilon", "0.2")[0] == 0
+    assert file.read_text("utf-8") == out
+    assert page.read_text("utf-8").startswith("<!")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.html", "found.json"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "level", "code"),
+    [(0.5, "notice", 0), (2.0, "notice", 1), (2.0, "warning", 0), (0.95, "warning", 1), (0.95, "notice", 1)],
+)
+def test_fail_on_decides_the_exit_code(
+    spectra: Here, tmp_path: Path, norm: float, level: str, code: int
+) -> None:
+    """Of a multiple of the identity: norm 0.5 passes, 2 is a notice, and 0.95 a warning at epsilon 0.1."""
+    import torch
+
+    path = tmp_path / "weights.pt"
+    torch.save({"weight_hh_l0": norm * torch.eye(4)}, path)
+    assert spectra("diagnose", path, "--fail-on", level)[0] == code
+    assert spectra("diagnose", path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--fail-on", "anything"), "--fail-on is 'anything'; expected notice or warning"),
+        (("--epsilon", "0"), "epsilon is 0"),
+        (("--json", "/no/such/folder/a.json"), "--json is /no/such/folder/a.json, but there is no folder"),
+        (("--html", "."), "--html is ., which is a folder"),
+    ],
+)
+def test_diagnose_refuses_bad_options(
+    spectra: Here, model: Path, options: tuple[str, str], words: str
+) -> None:
+    assert words in spectra.refusal("diagnose", model, *options)
+
+
 @pytest.mark.parametrize("verb", ["attack", "diagnose"])
 def test_bad_checkpoints_are_refused(spectra: Here, model: Path, tmp_path: Path, verb: str) -> None:
-    assert "MODEL.pt" in spectra.refusal(verb, tmp_path / "none.pt")
+    assert "none.pt' does not exist" in spectra.refusal(verb, tmp_path / "none.pt")
     bad = tmp_path / "bad.pt"
     for content in (b"", b"not a checkpoint", model.read_bytes()[:-100], model.read_bytes()[:1000]):
         bad.write_bytes(content)

@@ -86,7 +86,7 @@ def test_matrices_and_the_command_line_need_no_extra(wheel: Path, tmp_path: Path
         f"import sys\nsys.modules.update(dict.fromkeys({EXTRA!r}))\n"
         "import spectra, rnn, rnn.cli\n"
         "assert spectra.__file__.startswith(sys.argv.pop(1)), spectra.__file__\n"
-        "import spectra.pseudospectra, spectra.plots\n"
+        "import spectra.pseudospectra, spectra.plots, rnn.figures, rnn.files\n"
         "assert spectra.henrici_departure([[0.0, 1.0], [0.0, 0.0]]) == 1.0\n"
         "rnn.cli.main()"
     )

@@ -1,12 +1,13 @@
-"""Matrices from files: read whole, or refused in one line that names the file."""
+"""Files: matrices are read or refused by name; what is written is whole or not there."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnn.matrix_file import read_matrix
+from rnn.files import check_target, read_matrix, write_whole
 
 
 def written(path: Path, array: np.ndarray) -> Path:
@@ -76,3 +77,43 @@ def test_a_header_that_claims_the_impossible_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_matrix(tmp_path / "none.npy")
+
+
+def test_targets_that_cannot_be_written_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_target(tmp_path / "new.png", "--figure", (".png", ".pdf"))
+    check_target(tmp_path / "NEW.PDF", "--figure", (".png", ".pdf"))
+    check_target(tmp_path / "anything", "--out")
+    with pytest.raises(
+        ValueError, match=r"--figure is .*new\.gif; expected a name that ends in \.png, \.pdf"
+    ):
+        check_target(tmp_path / "new.gif", "--figure", (".png", ".pdf"))
+    with pytest.raises(ValueError, match=r"--out is .*, which is a folder"):
+        check_target(tmp_path, "--out")
+    with pytest.raises(ValueError, match=r"--out is .*, but there is no folder .*nowhere"):
+        check_target(tmp_path / "nowhere" / "new", "--out")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(ValueError, match=r"--out is .*, but the folder .* cannot be written"):
+        check_target(tmp_path / "new", "--out")
+
+
+@pytest.mark.parametrize("content", ["Größe\n", b"\x00\x01"])
+def test_a_file_is_replaced_in_one_step(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    write_whole(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

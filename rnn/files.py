@@ -1,0 +1,104 @@
+"""Files of the command line: checked first, never unpickled, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tokenize
+from pathlib import Path
+
+import numpy as np
+
+from spectra.checks import Matrix, square_matrix
+
+
+def read_matrix(path: str | os.PathLike[str]) -> Matrix:
+    """Read the square matrix that ``numpy.save`` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.npy`` file.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        The matrix, float64 or complex128.
+
+    Raises
+    ------
+    TypeError
+        If the file holds no numbers (objects are refused: to read them would run code of the file).
+    ValueError
+        If it is no ``.npy`` file, is damaged, or holds no finite square matrix.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+    ...     np.save(file.name, np.eye(2))
+    ...     read_matrix(file.name)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    try:
+        with open(path, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, tokenize.TokenError) as error:
+        if "allow_pickle" in str(error):
+            raise TypeError(
+                f"{path} holds Python objects, which are not read; save an array of floats"
+            ) from None
+        raise ValueError(
+            f"{path} is no readable .npy file ({error}); write it with numpy.save(path, A)"
+        ) from None
+    return square_matrix(array, str(path))
+
+
+def check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) -> None:
+    """Refuse, before the work and not after it, a file that cannot be written.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file to write later; None when none is wanted.
+    name : str
+        The option that names it, for the message.
+    endings : tuple of str
+        Endings of the file's name of which it must have one; any will do when there are none.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, its folder is missing or cannot be written, or its name ends otherwise.
+    """
+    if path is None:
+        return
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{name} is {path}; expected a name that ends in {', '.join(endings)}")
+    if path.is_dir():
+        raise ValueError(f"{name} is {path}, which is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} is {path}, but there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{name} is {path}, but the folder {path.parent} cannot be written; choose another")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name, then rename it: nobody ever sees half of it.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write; an existing file is replaced in one step.
+    content : str or bytes
+        What to write; text as UTF-8.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

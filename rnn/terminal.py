@@ -1,0 +1,99 @@
+"""What a terminal shows: tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+LOG_WIDTH = 160  # where stdout is no terminal
+
+
+def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]], title: str) -> None:
+    """Print a table: the first column to the left, numbers to the right.
+
+    Parameters
+    ----------
+    heads : iterable of str
+        Heads of the columns.
+    rows : iterable of iterables of str
+        The cells, shown as they are.
+    title : str
+        Stands above.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False).print(table)
+
+
+def print_records(records: Iterable[Mapping[Any, Any]], title: str) -> None:
+    """Print records with the same keys as a table; floats to four digits, NaN as a dash.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+        At least one.
+    title : str
+        Stands above.
+    """
+    rows = [{str(name): _cell(value) for name, value in record.items()} for record in records]
+    print_table(rows[0], [row.values() for row in rows], title)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+@contextlib.contextmanager
+def progress_of(label: str) -> Iterator[Callable[..., None]]:
+    """Give a function of (done, total, ...) that shows how far the work is: a bar, or lines in a log.
+
+    Parameters
+    ----------
+    label : str
+        What is counted.
+
+    Yields
+    ------
+    callable
+        Call it as ``show(done, total)``; further arguments are ignored.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(label, total=None)
+
+        def show(done: int, total: int, *_: object) -> None:
+            bars.update(bar, completed=done, total=total)
+
+        yield show
+
+
+def _lines(label: str, *, every: float = 5.0) -> Callable[..., None]:
+    last = time.monotonic()
+
+    def show(done: int, total: int, *_: object) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            print(f"{label}: {done} of {total}", file=sys.stderr)
+
+    return show

@@ -1,0 +1,71 @@
+"""Tables and progress as a reader of a log, or at a terminal, gets to see them."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnn import terminal
+from rnn.terminal import print_records, print_table, progress_of
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    return [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+
+
+def test_a_table_shows_every_cell_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name", "value"], [["weight[i]", "[bold]1[/bold]"], ["x", "2"]], "a [red]title")
+    lines = printed(capsys)
+    assert lines[0] == ["a", "[red]title"]
+    assert lines[1] == ["name", "value"]
+    assert lines[3:] == [["weight[i]", "[bold]1[/bold]"], ["x", "2"]]
+
+
+def test_a_wide_table_keeps_its_digits_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    row = [f"{number}.123456789012" for number in range(8)]
+    print_table([f"column{number}" for number in range(8)], [row], "wide")
+    assert row in printed(capsys)
+
+
+def test_records_show_four_digits_and_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    print_records([{"name": "a", "x": 1.23456, "n": 12345}, {"name": "b", "x": float("nan"), "n": 0}], "t")
+    lines = printed(capsys)
+    assert lines[1] == ["name", "x", "n"]
+    assert lines[3:] == [["a", "1.235", "12345"], ["b", "-", "0"]]
+
+
+def test_a_terminal_sees_a_progress_bar_that_goes_away() -> None:
+    pty = pytest.importorskip("pty")
+    script = (
+        "from rnn.terminal import progress_of\n"
+        "with progress_of('points') as show:\n"
+        "    show(1, 4)\n    show(4, 4)"
+    )
+    master, slave = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(master, 4096):
+                shown += piece
+    os.close(master)
+    assert process.returncode == 0
+    assert b"points" in shown
+    assert b"4/4" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is left hidden"
+
+
+def test_a_log_sees_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 6.0, 7.0, 8.0, 12.0, 12.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    with progress_of("networks") as show:
+        for done in range(1, 5):
+            show(done, 4, "more")
+    assert capsys.readouterr().err == "networks: 2 of 4\nnetworks: 4 of 4\n"
