@@ -25,6 +25,8 @@ _ROOM_OF = {
     "commutator_norm": "nonnormality",
     "eigenvector_condition_number": "nonnormality",
     "numerical_abscissa": "field_of_values",
+    "GridCost": "cost",
+    "grid_cost": "cost",
     "pseudospectrum": "pseudospectra",
     "pseudospectral_abscissa": "pseudospectra",
     "pseudospectral_radius": "pseudospectra",

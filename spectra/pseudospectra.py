@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectra.checks import box, grid_shape, levels, non_negative, positive
+from spectra.cost import refuse_what_does_not_fit
 from spectra.criss_cross import CIRCLES, LINES, Curve, farthest_point
-from spectra.resolvent import Progress, dense_sigma_min, smallest_singular_values
+from spectra.resolvent import dense_sigma_min, smallest_singular_values
 from spectra.results import Extremum, Pseudospectrum
-from spectra.schur import SchurForm, schur_form
+from spectra.schur import SchurForm, matrix_of, schur_form
+from spectra.threads import Progress
 
 Floats = NDArray[np.float64]
 Region = tuple[float, float, float, float]
@@ -62,7 +64,8 @@ def pseudospectrum(
     TypeError
         If A is no array of numbers, or an option is of the wrong type.
     ValueError
-        If A is not square, is empty or holds NaN or inf, or an option is out of range.
+        If A is not square, is empty or holds NaN or inf, an option is out of range, or the grid would not fit
+        into memory (`grid_cost` tells beforehand).
 
     Notes
     -----
@@ -77,14 +80,14 @@ def pseudospectrum(
 
     Examples
     --------
-    For a Jordan block, σ_min(zI - A) at z = 0 is 0, and the norm of A bounds how far it is from abs(z):
+    For this Jordan block σ_min(zI - A) = (abs(z)^2 + 1/4)^(1/2) - 1/2:
 
     >>> from spectra import pseudospectrum
     >>> result = pseudospectrum([[0.0, 1.0], [0.0, 0.0]], region=(-2, 2, -2, 2), shape=(3, 5))
     >>> result.sigma_min.round(4)
-    array([[2.3723, 1.7916, 1.5616, 1.7916, 2.3723],
+    array([[2.3723, 1.7913, 1.5616, 1.7913, 2.3723],
            [1.5616, 0.618 , 0.    , 0.618 , 1.5616],
-           [2.3723, 1.7916, 1.5616, 1.7916, 2.3723]])
+           [2.3723, 1.7913, 1.5616, 1.7913, 2.3723]])
     """
     ny, nx = grid_shape(shape)
     wanted = np.zeros(0) if epsilons is None else levels(epsilons)
@@ -92,7 +95,9 @@ def pseudospectrum(
     if not 1e-13 <= rtol <= 0.1:
         raise ValueError(f"rtol is {rtol}; expected 1e-13 <= rtol <= 0.1, such as 1e-6")
     limits = None if region is None else box(region)
-    form = schur_form(A)
+    matrix = matrix_of(A)
+    refuse_what_does_not_fit(len(matrix), (ny, nx), matrix.dtype == np.float64)
+    form = schur_form(A if isinstance(A, SchurForm) else matrix)
     xmin, xmax, ymin, ymax = limits or _automatic_region(form)
     x, y = np.linspace(xmin, xmax, nx), np.linspace(ymin, ymax, ny)
     mirrored = form.is_real and ymin == -ymax

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import svdvals
 
 from spectra import kernels
-from spectra.checks import whole_number
 from spectra.scaling import UNIT_ROUNDOFF
 from spectra.schur import SchurForm
+from spectra.threads import Progress, run_blocks
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 _STARTS = 64  # random starting vectors that the points share
 _PAD = -1e8 * np.pi  # diagonal entry of a padding row: far from every point, coupled to nothing
@@ -130,7 +126,7 @@ def smallest_singular_values(
     widening = np.sqrt((form.n - 1) * max(m, 1) / delta)
     stop = np.zeros(1, dtype=np.uint8)
 
-    def solve(part: slice) -> int:
+    def solve(part: slice) -> None:
         points = shifts[part]
         out = np.zeros(len(points)), np.zeros(len(points)), np.zeros(len(points), dtype=np.int64)
         real, imaginary = np.ascontiguousarray(points.real), np.ascontiguousarray(points.imag)
@@ -138,9 +134,9 @@ def smallest_singular_values(
             *factor.arrays, real, imaginary, part.start, widening, rtol, floor / unit, stop, *out
         )
         sigma[part], lower[part], steps[part] = out
-        return len(points)
 
-    _in_threads(solve, m, form.n, threads, stop, progress)
+    longest = max(4 * kernels.LANES, int(5e8 // form.n**2))
+    run_blocks(solve, m, longest=longest, threads=threads, stop=stop, progress=progress)
     for i in np.flatnonzero(sigma < 0):
         sigma[i] = lower[i] = dense_sigma_min(form, z[i]) / unit
     sigma, lower = sigma * unit, lower * unit
@@ -164,50 +160,6 @@ def dense_sigma_min(form: SchurForm, z: complex) -> float:
     """
     shifted = (z / form.scale) * np.eye(form.n) - form.T
     return float(svdvals(shifted, overwrite_a=True, check_finite=False)[-1]) * form.scale
-
-
-def available_threads(threads: int | None) -> int:
-    """How many threads to use: `threads`, or all cores that this process may run on.
-
-    Parameters
-    ----------
-    threads : int or None
-        The number asked for.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    if threads is not None:
-        return whole_number(threads, "threads")
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_threads(
-    solve: Callable[[slice], int],
-    count: int,
-    n: int,
-    threads: int | None,
-    stop: NDArray[np.uint8],
-    progress: Progress | None,
-) -> None:
-    """Run `solve` over slices of range(count); leave at once, kernels and all, when interrupted."""
-    workers = available_threads(threads)
-    size = int(min(1024, max(kernels.LANES, count // (8 * workers), 1), max(4 * kernels.LANES, 5e8 // n**2)))
-    parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
-    done = 0
-    pool = ThreadPoolExecutor(workers)
-    try:
-        waiting = {pool.submit(solve, part) for part in parts}
-        while waiting:
-            ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            done += sum(future.result() for future in ready)
-            if progress is not None:
-                progress(done, count)
-    finally:
-        stop[0] = 1
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

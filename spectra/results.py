@@ -63,7 +63,7 @@ class Record:
             with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
                 content = dict(archive)
             name = str(content["record"])
-            kind = next(cls for cls in _record_classes() if cls.__name__ == name)
+            kind = next(found for found in (cls, *_record_classes()) if found.__name__ == name)
             fields = {field.name: field.type for field in dataclasses.fields(kind)}
             record = kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
         except Exception:  # a damaged archive fails in a dozen ways

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectra import Pseudospectrum, gallery, pseudospectrum, schur_form
-from spectra.resolvent import available_threads, smallest_singular_values
+from spectra.resolvent import smallest_singular_values
+from spectra.threads import available_threads
 
 
 def check_against_svd(A, result, points=60):

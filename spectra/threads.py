@@ -1,0 +1,81 @@
+"""Blocks of points over a pool of threads, with progress and an interrupt that reaches the kernels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.checks import whole_number
+
+Progress = Callable[[int, int], None]
+
+_LONGEST = 1024  # points of a block at the most: a block is a step of progress
+
+
+def available_threads(threads: int | None) -> int:
+    """How many threads to use: `threads`, or all cores that this process may run on.
+
+    Parameters
+    ----------
+    threads : int or None
+        The number asked for.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    if threads is not None:
+        return whole_number(threads, "threads")
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_blocks(
+    solve: Callable[[slice], None],
+    count: int,
+    *,
+    longest: int,
+    threads: int | None,
+    stop: NDArray[np.uint8],
+    progress: Progress | None,
+) -> None:
+    """Call `solve` on slices that make up range(count), over a pool of threads.
+
+    Parameters
+    ----------
+    solve : callable
+        Takes a slice; releases Python's lock while it computes and leaves soon after ``stop[0]`` is set.
+    count : int
+        Number of points.
+    longest : int
+        Most points of a slice.
+    threads : int or None
+        Threads to use; all cores for None.
+    stop : ndarray, shape (1,)
+        Set when this function is left, by whatever exception.
+    progress : callable or None
+        Called as ``progress(done, count)`` from the calling thread.
+    """
+    workers = available_threads(threads)
+    size = max(1, min(_LONGEST, longest, -(-count // (8 * workers))))
+    pool = ThreadPoolExecutor(workers)
+    sizes = {}
+    try:
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
+            sizes[pool.submit(solve, part)] = part.stop - part.start
+        waiting, done = set(sizes), 0
+        while waiting:
+            ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in ready:
+                future.result()
+                done += sizes[future]
+            if progress is not None:
+                progress(done, count)
+    finally:
+        stop[0] = 1
+        pool.shutdown(wait=True, cancel_futures=True)
