@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -151,7 +152,7 @@ def render_report(report: Report) -> str:
 
 
 def prose(text: str) -> str:
-    """Give a text with every run of blanks and line ends as one space.
+    """Give a text with every run of spaces and line ends as one space; no-break spaces stay.
 
     Parameters
     ----------
@@ -163,4 +164,4 @@ def prose(text: str) -> str:
     str
         One line.
     """
-    return " ".join(text.split())
+    return re.sub(r"[ \n]+", " ", text).strip(" ")

@@ -268,7 +268,7 @@ def _model_table(models: pd.DataFrame, outcome: str) -> Table:
 def _number(value: float) -> str:
     if isinstance(value, (int, np.integer)):
         return str(value)
-    return NONE if np.isnan(value) else f"{value:.3g}"
+    return NONE if np.isnan(value) else f"{value:#.3g}"
 
 
 def _facts(models: pd.DataFrame, seconds: float) -> list[tuple[str, str]]:

@@ -290,4 +290,4 @@ def _interval(row: pd.Series, value: str = "spearman", lower: str = "lower", upp
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\u00a0%"
