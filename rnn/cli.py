@@ -106,12 +106,16 @@ def demo(
     """Go the whole way: train on digits, measure spectra, attack, correlate, report."""
     _need_extra()
 
-    from rnn.study.demo import run_demo
+    from rnn.measures import column_label
+    from rnn.study.demo import OUTCOME, run_demo
 
     with progress_of("networks") as progress:
         result = run_demo(out, models_per_cell=models, seed=seed, workers=workers, progress=progress)
-    rows = [tuple(str(entry) for entry in row) for row in result.summary.itertuples(index=False)]
-    print_table(tuple(result.summary.columns), rows, title=f"{result.seconds:.0f} seconds")
+    counted = f"{len(result.models)} networks, {result.seconds:.0f} s"
+    rows = [map(str, row) for row in result.summary.itertuples(index=False)]
+    print_table(
+        result.summary.columns, rows, title=f"Spearman correlation with {column_label(OUTCOME)}; {counted}"
+    )
     for failure in result.failures:
         print(f"warning: {failure.config} failed: {failure.error}", file=sys.stderr)
     for path in result.paths:

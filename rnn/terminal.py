@@ -29,12 +29,13 @@ def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]], title: str)
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for place, head in enumerate(heads):
         table.add_column(head, justify="right" if place else "left")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+    console.print(Text(title), table, sep="\n")
 
 
 def print_records(records: Iterable[Mapping[Any, Any]], title: str) -> None:

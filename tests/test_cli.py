@@ -31,6 +31,27 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, without_progress(error)
 
 
+def marked(module: str, name: str) -> str:
+    """Python that makes a function say "ready" when it is called."""
+    return (
+        f"import {module} as room\nplain = room.{name}\n"
+        "def marked(*arguments, **options):\n"
+        "    print('ready', flush=True)\n    return plain(*arguments, **options)\n"
+        f"room.{name} = marked\n"
+    )
+
+
+def interrupted(process: subprocess.Popen[str], after: float = 0.3) -> tuple[float, str, str]:
+    """Interrupt a command some time after it says "ready"; give the seconds to its end, and its output."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(after)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    return time.monotonic() - begun, out, without_progress(error)
+
+
 def without_progress(error: str) -> str:
     """The stderr of a command but for the lines that a slow machine gets to see."""
     return re.sub(r"(?m)^\w+: \d+ of \d+\n", "", error)
@@ -166,24 +187,16 @@ def test_pseudospectrum_refuses_bad_files(spectra: Here, tmp_path: Path, matrix:
 
 
 def test_ctrl_c_inside_a_kernel(tmp_path: Path) -> None:
-    """At this order the Schur factorisation alone takes many seconds."""
+    """At this order the Schur factorisation alone takes many seconds, and no thread gets a turn."""
     big = tmp_path / "big.npy"
     np.save(big, np.random.default_rng(0).standard_normal((2000, 2000)))
-    started = (
-        "import spectra.schur\nplain = spectra.schur.schur_form\n"
-        "def marked(A):\n    print('ready', flush=True)\n    return plain(A)\n"
-        "spectra.schur.schur_form = marked\n"
+    process = start(
+        "pseudospectrum", big, "--out", tmp_path / "grid.npz", before=marked("spectra.schur", "schur_form")
     )
-    process = start("pseudospectrum", big, "--out", tmp_path / "grid.npz", before=started)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.3)
-    begun = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    assert time.monotonic() - begun < 1
+    seconds, out, error = interrupted(process)
+    assert seconds < 1
     assert (process.returncode, out, error) == (130, "", "interrupted\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["big.npy"]
+    assert list(tmp_path.iterdir()) == [big]
 
 
 def test_a_closed_pipe_is_no_error(matrix: Path) -> None:
@@ -345,3 +358,69 @@ def test_bad_checkpoints_are_refused(spectra: Here, model: Path, tmp_path: Path,
     for content in (b"", b"not a checkpoint", model.read_bytes()[:-100], model.read_bytes()[:1000]):
         bad.write_bytes(content)
         assert "bad.pt" in spectra.refusal(verb, bad)
+
+
+def test_demo_makes_one_call_and_prints_what_came_back(
+    spectra: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas as pd
+
+    from rnn.study import demo, engine
+
+    calls = []
+
+    def run_demo(out: Path, **options: object) -> demo.DemoResult:
+        options.pop("progress")(1, 4, None)
+        calls.append((out, options))
+        failed = engine.TrialResult(3, "network 3", None, "it broke", "", 0.0)
+        summary = pd.DataFrame({"measure": ["rho"], "all, pooled": ["+0.50 [+0.10, +0.70]"]})
+        table = pd.DataFrame({"cell": ["tanh"] * 4})
+        return demo.DemoResult(out, (out / "report.html",), table, table, summary, (failed,), 7.0)
+
+    monkeypatch.setattr(demo, "run_demo", run_demo)
+    code, out, error = spectra("demo", "--out", tmp_path, "--models", 5, "--seed", 3, "--workers", 2)
+    assert code == 0
+    assert calls == [(tmp_path, {"models_per_cell": 5, "seed": 3, "workers": 2})]
+    assert "4 networks, 7 s" in out
+    assert "+0.50 [+0.10, +0.70]" in out
+    assert out.endswith(f"{tmp_path / 'report.html'}\n")
+    assert error == "warning: network 3 failed: it broke\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--models", "0"), "models_per_cell is 0"),
+        (("--workers", "0"), "workers is 0"),
+        (("--seed", "-1"), "seed is -1"),
+    ],
+)
+def test_demo_refuses_bad_options(
+    spectra: Here, tmp_path: Path, options: tuple[str, str], words: str
+) -> None:
+    assert words in spectra.refusal("demo", "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_is_repeatable_and_whole(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        code, out, error = finished(start("demo", "--out", tmp_path / folder, "--models", 1))
+        assert (code, error) == (0, "")
+        assert str(tmp_path / folder / "report.html") in out
+    for table in ("models.csv", "correlations.csv"):
+        assert (tmp_path / "first" / table).read_bytes() == (tmp_path / "second" / table).read_bytes()
+    page = (tmp_path / "first" / "report.html").read_text("utf-8")
+    targets = re.findall(r"(?:src|href)=[\"']([^\"']*)", page)
+    assert targets
+    assert all(target.startswith(("data:", "#")) for target in targets), "the report needs another file"
+
+
+def test_ctrl_c_ends_the_demo_and_its_workers(tmp_path: Path) -> None:
+    process = start(
+        "demo", "--out", tmp_path / "out", "--models", 2, before=marked("rnn.study.engine", "run_trials")
+    )
+    seconds, out, error = interrupted(process, after=2)
+    assert seconds < 1
+    assert (process.returncode, out, error) == (130, "", "interrupted\n")
+    assert list(tmp_path.iterdir()) == []
