@@ -308,8 +308,8 @@ class PGD:
     test digits at L-infinity 0.05 and 0.1 and L2 0.3 and 0.6. Of 5765 examples that 16 untargeted runs of 100
     steps and 9 targeted ones of 50 steps broke together, 70 survive the defaults (at most 50 gradients).
     40 constant steps of 1/30, 1/16 or 1/10 of the budget leave 1266, 544 and 397, a single round of 40 steps
-    along the cosine 246, one of 400 steps 233, and FGSM 2261: what is missed lies towards other classes, not at
-    the end of more steps.
+    along the cosine 246, one of 400 steps 233, and FGSM 2261: what is missed lies towards other classes, not
+    at the end of more steps.
     """
 
     steps: int = 10

@@ -118,7 +118,7 @@ def _stratified_split(labels: np.ndarray, test_size: int, seed: int) -> tuple[np
         np.arange(len(labels)),
         test_size=test_size,
         stratify=labels,
-        random_state=np.random.RandomState(seed % 2**32),
+        random_state=np.random.RandomState(np.random.MT19937(seed)),
     )
     return np.asarray(train), np.asarray(test)
 

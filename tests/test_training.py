@@ -1,0 +1,298 @@
+"""Training is deterministic, reaches what it should, leaves nothing behind; files hold all or fail."""
+
+import copy
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import rnn.training
+from rnn.models import CELLS, ModelConfig, build_model
+from rnn.tasks import Task, load_task
+from rnn.training import (
+    Checkpoint,
+    TrainingConfig,
+    TrainingRecord,
+    load_checkpoint,
+    read_torch_file,
+    save_checkpoint,
+    train,
+)
+from spectra.errors import ConvergenceError
+
+DIGITS = load_task("digits")
+SHORT = TrainingConfig(epochs=2)
+
+
+def small_task() -> Task:
+    return dataclasses.replace(DIGITS, x_train=DIGITS.x_train[:200], y_train=DIGITS.y_train[:200])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_defaults_reach_a_high_accuracy_on_digits(cell: str) -> None:
+    record = train(build_model(ModelConfig(cell, features=8, steps=8)), DIGITS)
+    assert record.test_accuracy > 0.92
+    assert record.train_accuracy > 0.97
+    assert len(record.losses) == 30
+    assert record.losses[-1] < 0.1 < record.losses[0]
+    assert record.seconds > 0
+
+
+def test_training_is_adam_on_shuffled_batches() -> None:
+    task, config = (
+        small_task(),
+        TrainingConfig(epochs=2, batch_size=64, learning_rate=2e-3, weight_decay=0.1, seed=3),
+    )
+    model = build_model(ModelConfig("gru", features=8, steps=8))
+    twin = copy.deepcopy(model)
+    record = train(model, task, config=config)
+    optimiser = torch.optim.AdamW(twin.parameters(), lr=2e-3, weight_decay=0.1)
+    order, losses = torch.Generator().manual_seed(3), []
+    for _ in range(2):
+        sums = []
+        for index in torch.randperm(200, generator=order).split(64):
+            optimiser.zero_grad()
+            loss = cross_entropy(twin(task.x_train[index]), task.y_train[index])
+            loss.backward()
+            nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+            optimiser.step()
+            sums.append(loss.item() * len(index))
+        losses.append(sum(sums) / 200)
+    assert record.losses == pytest.approx(losses, rel=1e-6)
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    right = (model.eval()(DIGITS.x_test).argmax(1) == DIGITS.y_test).double().mean().item()
+    assert record.test_accuracy == right
+
+
+class Dropped(nn.Module):
+    """A model that draws from torch's global generator when it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = build_model(ModelConfig("tanh", features=8, steps=8))
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.dropout(x))
+
+
+def test_same_seed_same_weights_and_the_world_as_before() -> None:
+    models = [Dropped().eval() for _ in range(3)]
+    before = torch.random.get_rng_state()
+    for model, seed in zip(models, (1, 1, 2), strict=True):
+        train(model, small_task(), config=dataclasses.replace(SHORT, seed=seed))
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert not any(module.training for module in model.modules())
+        assert all(parameter.grad is None for parameter in model.parameters())
+    one, two, three = ([*model.parameters()] for model in models)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_no_epochs_leave_the_model_as_it_is() -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8))
+    before = copy.deepcopy(model.state_dict())
+    record = train(model, DIGITS, config=TrainingConfig(epochs=0))
+    assert record.losses == ()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert record.test_accuracy < 0.4
+
+
+def test_the_gradient_is_clipped_where_asked() -> None:
+    task, start = small_task(), build_model(ModelConfig("tanh", features=8, steps=8))
+    results = []
+    for clip in (0.0, 1e6, 1e-12):  # Adam's epsilon of 1e-8 shows when gradients are clipped to 1e-12
+        model = copy.deepcopy(start)
+        train(model, task, config=TrainingConfig(epochs=1, gradient_clip=clip))
+        results.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    origin = torch.cat([p.detach().flatten() for p in start.parameters()])
+    assert torch.equal(results[0], results[1])
+    assert (results[2] - origin).norm() < 0.01 * (results[0] - origin).norm()
+
+
+def test_progress_hears_of_each_epoch() -> None:
+    heard: list[tuple[int, int, float]] = []
+    model = build_model(ModelConfig("tanh", features=8, steps=8))
+    record = train(model, small_task(), config=SHORT, progress=lambda *args: heard.append(args))
+    assert heard == [(1, 2, record.losses[0]), (2, 2, record.losses[1])]
+
+
+def test_an_interrupt_leaves_cleanly() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    model, before = Dropped(), torch.random.get_rng_state()
+    model.inner.eval()
+    with pytest.raises(KeyboardInterrupt):
+        train(model, small_task(), config=SHORT, progress=interrupt)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert (model.training, model.inner.training, model.dropout.training) == (True, False, True)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_divergence_raises_and_keeps_what_was_there() -> None:
+    task = small_task()
+    poisoned = task.x_train.clone()
+    poisoned[5, 0, 0] = torch.inf
+    model = build_model(ModelConfig("feedforward", features=8, steps=8))
+    with pytest.raises(
+        ConvergenceError, match=r"stopped in epoch 1: loss .*; use a smaller learning_rate"
+    ) as caught:
+        train(model, dataclasses.replace(task, x_train=poisoned), config=SHORT)
+    assert isinstance(caught.value.best, TrainingRecord)
+    assert caught.value.best.losses == ()
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8)).requires_grad_(False)
+    with pytest.raises(ValueError, match="model has no parameter that requires a gradient"):
+        train(model, small_task())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", -1),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("weight_decay", -0.1),
+        ("gradient_clip", -1.0),
+        ("seed", -1),
+    ],
+)
+def test_training_configurations_are_checked(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field} is {value}"):
+        TrainingConfig(**{field: value})
+    with pytest.raises(TypeError, match=field):
+        TrainingConfig(**{field: "many"})
+
+
+def saved(path: Path, cell: str = "lstm") -> tuple[nn.Module, TrainingRecord]:
+    task = load_task("digits", rng=4)
+    model = build_model(ModelConfig(cell, features=8, steps=8, hidden=5, gain=1.5, seed=9))
+    record = train(model, task, config=TrainingConfig(epochs=1))
+    save_checkpoint(path, model, task=task, record=record)
+    return model, record
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_checkpoint_holds_everything(cell: str, tmp_path: Path) -> None:
+    model, record = saved(tmp_path / "model.pt", cell)
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert isinstance(loaded, Checkpoint)
+    assert loaded.model.config == model.config
+    assert loaded.record == record
+    assert (loaded.task, loaded.task_seed) == ("digits", 4)
+    assert not loaded.model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[key], value)
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    model, record = saved(path)
+    old = path.read_bytes()
+
+    def interrupted(content: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rnn.training.torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, model, task=DIGITS, record=record)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_only_models_with_a_configuration_are_saved(tmp_path: Path) -> None:
+    record = TrainingRecord((), 0.0, 0.0, 0.0, SHORT)
+    with pytest.raises(
+        TypeError, match=r"model is a Linear without a ModelConfig .* torch\.save\(model\.state_dict"
+    ):
+        save_checkpoint(tmp_path / "m.pt", nn.Linear(2, 2), task=DIGITS, record=record)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.95, -1])
+def test_truncated_checkpoints_are_refused(keep: float, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    saved(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(ValueError, match=r"model\.pt is .*; save|model\.pt is damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"not a model", b"PK\x03\x04 almost a zip", b"\x80\x04]\x94.", b"{}"])
+def test_foreign_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.pt is"):
+        load_checkpoint(path)
+
+
+def test_other_torch_files_are_no_checkpoint(tmp_path: Path) -> None:
+    for number, content in enumerate((nn.GRU(2, 2).state_dict(), torch.zeros(3), {"format": "other"})):
+        path = tmp_path / f"{number}.pt"
+        torch.save(content, path)
+        with pytest.raises(
+            ValueError, match=r"is no checkpoint of this package .* rnn\.named_matrices\(path\)"
+        ):
+            load_checkpoint(path)
+
+
+class Hostile:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_hostile_file_does_nothing(tmp_path: Path) -> None:
+    path, mark = tmp_path / "model.pt", tmp_path / "mark"
+    torch.save({"state_dict": Hostile(mark)}, path)
+    with pytest.raises(ValueError, match=r"holds more than tensors .* save model\.state_dict"):
+        read_torch_file(path)
+    assert not mark.exists()
+
+
+def test_a_pickled_module_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"whole pickled module.*save model\.state_dict\(\) instead"):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"config": {"cell": "tanh"}},
+        {"config": {"cell": "rnn", "features": 8, "steps": 8}},
+        {"state_dict": {}},
+        {"record": {}},
+        {"task": {}},
+        {"task": "digits"},
+    ],
+)
+def test_a_checkpoint_with_a_wrong_part_is_damaged(damage: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    saved(path)
+    torch.save(torch.load(path, weights_only=True) | damage, path)
+    with pytest.raises(ValueError, match=r"is a damaged checkpoint \(.*\); train and save it again"):
+        load_checkpoint(path)
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.pt"):
+        load_checkpoint(tmp_path / "absent.pt")
