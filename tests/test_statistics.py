@@ -331,6 +331,22 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(truth):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("truth", [0.0, 0.3, 0.6])
+def test_the_pooled_interval_holds_the_truth_about_as_often_as_it_says(truth):
+    rng = np.random.default_rng(12)
+    rho = 2 * np.sin(np.pi / 6 * truth)
+    hits, samples = 0, 400
+    for _ in range(samples):
+        x = rng.standard_normal(48)
+        y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal(48)
+        models = pd.DataFrame({"cell": np.repeat(list("abcd"), 12), "x": x, "y": y})
+        table = correlate(models, measures=["x"], outcomes=["y"], draws=500, rng=rng)
+        row = cell(table, "x", "y", POOLED)
+        hits += row["lower"] <= truth <= row["upper"]
+    assert hits / samples >= 0.92  # 0.95 less three standard errors of the simulation
+
+
+@pytest.mark.slow
 def test_gain_is_not_seen_where_there_is_none():
     # Measure and baselines are equally good: the interval of the gain should lie above 0 in at most 2.5 %.
     rng = np.random.default_rng(2)
