@@ -239,8 +239,8 @@ def correlate(
     models; resampling is within blocks. It is an average over these blocks and says nothing about others. A
     measure that repeats an earlier one number for number in a block is noted and not counted twice.
 
-    Over simulated normal pairs in 4 blocks of 12 the pooled interval held the truth in 95 % of samples for true
-    correlations up to 0.6, in 92 % at 0.8 and in 85 % at 0.95, where it missed on the side of 0.
+    Over simulated normal pairs in 4 blocks of 12 the pooled interval held the truth in 95 % of samples for
+    true correlations up to 0.6, in 92 % at 0.8 and in 85 % at 0.95, where it missed on the side of 0.
     """
     level, count, source = _confidence(confidence), whole_number(draws, "draws"), generator(rng)
     measures, outcomes, baselines = list(measures), list(outcomes), list(baselines)
