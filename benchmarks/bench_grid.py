@@ -1,7 +1,7 @@
 """How much faster is a grid than a loop of SVDs, and than inverse Lanczos point by point?
 
-Both sides in turn, one thread, the Schur form included, 128 x 128 points of the automatic region, rtol 1e-6.
-The peers run on a sample of the points and are scaled up. The error is the largest abs(difference from the SVD)
+Both sides in turn, one thread, Schur form included, 128 x 128 points of the automatic region, rtol 1e-6. The
+peers run on a sample of the points and are scaled up. The error is the largest abs(difference from the SVD)
 over what is allowed, rtol * sigma_min + floor.
 """
 

@@ -13,7 +13,7 @@ def svd_loop(A, points):
 
 
 class InverseLanczos:
-    """One complex Schur form, then inverse Lanczos point by point, two triangular solves a step (Lui 1997)."""
+    """One complex Schur form, then inverse Lanczos point by point, two solves with it a step (Lui 1997)."""
 
     def __init__(self, A):
         T = scipy.linalg.schur(A.astype(complex), output="complex")[0]

@@ -115,7 +115,7 @@ def refuse_what_does_not_fit(n: int, shape: tuple[int, int], is_real: bool) -> N
     need, free = grid_bytes(n, shape, is_real), _available_bytes()
     if need > free:
         raise ValueError(
-            f"A is of order {n}: a {shape[0]} x {shape[1]} grid needs about {need / 2**30:.1f} GiB of memory and "
+            f"A is of order {n}: a {shape[0]} x {shape[1]} grid needs {need / 2**30:.1f} GiB of memory and "
             f"{free / 2**30:.1f} GiB are available; take a coarser shape or a smaller matrix (a leading "
             "Schur or Krylov compression of A), or a machine with more memory"
         )

@@ -18,9 +18,9 @@ from numba.extending import intrinsic, models, overload, register_model
 
 
 def _lane_count() -> int:
-    """Points per register group: with it, the 8 accumulators of a panel fill about half of the registers."""
-    features = binding.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 4
+    """Points per register group: the 8 accumulators of a panel then fill half of the vector registers."""
+    features = (config.CPU_FEATURES or "") if config.CPU_NAME else binding.get_host_cpu_features().flatten()
+    return 16 if "+avx512f" in features else 4
 
 
 LANES = _lane_count()

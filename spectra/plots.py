@@ -46,7 +46,8 @@ def plot_pseudospectrum(result: Pseudospectrum, ax: Axes | None = None) -> Axes:
     -----
     The levels are ``result.epsilons`` where the record has some, else at most eight round numbers that can be
     seen in the region. Darker is smaller. Where the values are at or below ``result.floor``, and so rounding
-    noise, the plane is hatched.
+    noise, the plane is hatched; it is dotted where they are below ``result.storage_floor``, and so depend on
+    digits that the stored entries lack.
     """
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
@@ -149,12 +150,16 @@ def _draw_levels(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
 def _draw_noise(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
     from matplotlib.patches import Patch
 
-    values = _log10_values(result)
-    if not result.floor or (result.sigma_min <= result.floor).mean() < _VISIBLE:
-        return []
-    style: dict[str, Any] = {"colors": "0.8", "hatches": ["////"], "zorder": 2}
-    ax.contourf(result.x, result.y, values, [values.min() - 1, np.log10(result.floor)], **style)
-    return [Patch(facecolor="0.8", hatch="////", label=f"rounding noise, below {result.floor:.0e}")]
+    values, handles = _log10_values(result), []
+    for level, colour, hatch, name in (
+        (result.storage_floor, "none", "..", "digits not stored"),
+        (result.floor, "0.8", "////", "rounding noise"),
+    ):
+        if level > 0 and (result.sigma_min <= level).mean() >= _VISIBLE:
+            style: dict[str, Any] = {"colors": colour, "hatches": [hatch], "zorder": 2}
+            ax.contourf(result.x, result.y, values, [values.min() - 1, np.log10(level)], **style)
+            handles.append(Patch(facecolor=colour, hatch=hatch, label=f"{name}, below {level:.0e}"))
+    return handles
 
 
 def _log10_values(result: Pseudospectrum) -> Floats:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from spectra.checks import box, grid_shape, levels, non_negative, positive
 from spectra.cost import refuse_what_does_not_fit
 from spectra.criss_cross import CIRCLES, LINES, Curve, farthest_point
-from spectra.resolvent import dense_sigma_min, smallest_singular_values
+from spectra.resolvent import dense_sigma_min, norm_bound, smallest_singular_values
 from spectra.results import Extremum, Pseudospectrum
 from spectra.schur import SchurForm, matrix_of, schur_form
 from spectra.threads import Progress
@@ -97,7 +97,7 @@ def pseudospectrum(
     limits = None if region is None else box(region)
     matrix = matrix_of(A)
     refuse_what_does_not_fit(len(matrix), (ny, nx), matrix.dtype == np.float64)
-    form = schur_form(A if isinstance(A, SchurForm) else matrix)
+    form = schur_form(A)
     xmin, xmax, ymin, ymax = limits or _automatic_region(form)
     x, y = np.linspace(xmin, xmax, nx), np.linspace(ymin, ymax, ny)
     mirrored = form.is_real and ymin == -ymax
@@ -120,6 +120,7 @@ def pseudospectrum(
         eigenvalues=form.eigenvalues,
         epsilons=wanted,
         floor=grid.floor,
+        storage_floor=form.entry_roundoff * norm_bound(form),
         rtol=rtol,
         delta=_DELTA,
         iterations=grid.iterations,

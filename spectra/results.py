@@ -110,6 +110,9 @@ class Pseudospectrum(Record):
         The levels asked for, empty when all were.
     floor : float
         Below this a value is rounding noise: the largest backward error of the computation.
+    storage_floor : float
+        Below this a value depends on digits that the type of A's entries did not keep, u ‖A‖ with its unit
+        roundoff u: 0 for float64 and integers, about 6e-8 ‖A‖ for weights stored in float32.
     rtol : float
         The relative error asked for: Lanczos residuals are below this share of their Ritz value.
     delta : float
@@ -127,6 +130,7 @@ class Pseudospectrum(Record):
     eigenvalues: NDArray[np.complex128]
     epsilons: Floats
     floor: float
+    storage_floor: float
     rtol: float
     delta: float
     iterations: int

@@ -54,6 +54,25 @@ def test_interpreted_kernel_gives_what_the_compiled_one_gives(tmp_path):
             np.testing.assert_allclose(interpreted["lower"], compiled.lower, rtol=1e-10)
 
 
+@pytest.mark.slow
+def test_without_wide_registers_the_values_are_the_same(tmp_path):
+    """As on a processor with AVX2 and no AVX-512: four lanes in place of sixteen."""
+    cases = matrices(np.random.default_rng(6))
+    np.savez(tmp_path / "cases.npz", z=POINTS, **cases)
+    script = INTERPRETED.replace(
+        "assert config.DISABLE_JIT", "from spectra.kernels import LANES; assert LANES == 4"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "cases.npz"), f"{tmp_path}/", *cases],
+        env={**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,-avx512f"},
+        check=True,
+    )
+    for name, A in cases.items():
+        here = smallest_singular_values(schur_form(A), POINTS, rtol=1e-8, delta=1e-3, threads=1)
+        with np.load(tmp_path / f"{name}.npz") as there:
+            np.testing.assert_allclose(there["sigma_min"], here.sigma_min, rtol=1e-12)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 130])
 @pytest.mark.parametrize("kind", ["real", "complex"])
 def test_every_order_around_panels_and_tiles(n, kind):

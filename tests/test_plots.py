@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
 
-from spectra import Pseudospectrum, gallery, plots
+from spectra import Pseudospectrum, gallery, plots, pseudospectrum
 from spectra.plots import plot_pseudospectrum
 
 
@@ -32,6 +32,7 @@ def record(A, region=(-1.5, 1.5, -1.5, 1.5), shape=(41, 43), epsilons=()):
         eigenvalues=naive.eigenvalues(A),
         epsilons=np.array(epsilons, dtype=float),
         floor=naive.noise_floor(A, max(np.abs(x).max(), np.abs(y).max())),
+        storage_floor=0.0,
         rtol=1e-6,
         delta=0.0,
         iterations=0,
@@ -245,3 +246,10 @@ def test_refusals_name_the_argument(arguments, words):
     with pytest.raises(TypeError, match=words):
         plot_pseudospectrum(*arguments)
     assert plt.get_fignums() == []
+
+
+def test_digits_not_stored_are_dotted():
+    result = pseudospectrum(gallery.kahan(40).astype(np.float32), shape=(40, 40))
+    assert any("digits not stored" in text for text in legend_texts(plot_pseudospectrum(result)))
+    wide = pseudospectrum(gallery.kahan(40), shape=(40, 40))
+    assert not any("digits not stored" in text for text in legend_texts(plot_pseudospectrum(wide)))

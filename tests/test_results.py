@@ -30,6 +30,7 @@ def spectrum():
         eigenvalues=naive.eigenvalues(A),
         epsilons=np.array([0.01, 0.1]),
         floor=1e-15,
+        storage_floor=0.0,
         rtol=1e-6,
         delta=1e-12,
         iterations=77,
