@@ -194,6 +194,7 @@ def train(
     gain: Annotated[float, typer.Option(help="Spectral scale of the initial square matrix.")] = 1.0,
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 30,
     seed: Annotated[int, typer.Option(help="Initial weights and order of the examples.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads; more pay for wide networks only.")] = 1,
 ) -> None:
     """Train one model and save it with its configuration."""
     from rnn.files import check_target
@@ -201,11 +202,14 @@ def train(
     check_target(out, "--out")
     _need_extra()
 
+    import torch
+
     from rnn.models import ModelConfig, build_model
     from rnn.tasks import load_task
     from rnn.training import TrainingConfig, save_checkpoint
     from rnn.training import train as train_model
 
+    torch.set_num_threads(threads)
     data = load_task(task)
     model = build_model(
         ModelConfig(
@@ -239,16 +243,20 @@ def attack(
         str, typer.Option(help="Largest norms of the perturbation.", metavar="B,B,..")
     ] = "0.05,0.1",
     seed: Annotated[int, typer.Option(help="Random starting points.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads; more pay for wide networks only.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Attack a trained model on the test set of its task."""
     budgets = _numbers(budget, "--budget")
     _need_extra()
 
+    import torch
+
     from rnn.harness import attack as attack_model
     from rnn.tasks import load_task
     from rnn.training import load_checkpoint
 
+    torch.set_num_threads(threads)
     trained = load_checkpoint(checkpoint)
     task = load_task(trained.task, rng=trained.task_seed)
     rows = []

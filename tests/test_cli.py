@@ -214,6 +214,7 @@ def test_a_closed_pipe_is_no_error(matrix: Path) -> None:
         (("quake",), "No such command 'quake'; see spectra --help"),
         (("train",), "Missing option '--out'; see spectra train --help"),
         (("train", "--out", "m.pt", "--hidden", "many"), "Invalid value for '--hidden'"),
+        (("train", "--out", "m.pt", "--threads", "0"), "Invalid value for '--threads'"),
         (("train", "--out", "m.pt", "--hidden", "0"), "hidden is 0; expected at least 1"),
         (("train", "--out", "m.pt", "--cell", "brain"), "cell is 'brain'; expected one of 'tanh'"),
         (("train", "--out", "m.pt", "--task", "chess"), "name is 'chess'; expected one of"),
@@ -244,13 +245,19 @@ def test_a_verb_that_needs_the_extra_says_so(
 
 
 def test_train_gives_the_same_checkpoint_for_the_same_seed(
-    spectra: Here, model: Path, tmp_path: Path
+    spectra: Here, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     from rnn.training import load_checkpoint
 
+    threads: list[int] = []
+
     again = tmp_path / "again.pt"
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
     code, out, error = spectra("train", "--cell", "gru", "--hidden", 8, "--epochs", 3, "--out", again)
     assert (code, error) == (0, "")
+    assert threads == [1]
     assert str(again) in out
     first, second = load_checkpoint(model), load_checkpoint(again)
     assert first.model.config.hidden == 8
@@ -292,6 +299,7 @@ def test_attack_prints_what_the_harness_finds(spectra: Here, model: Path) -> Non
         (("--budget", "-0.1"), "budget is -0.1"),
         (("--budget", "much"), "--budget is 'much'; expected numbers"),
         (("--seed", "-1"), "rng is -1"),
+        (("--threads", "0"), "Invalid value for '--threads'"),
     ],
 )
 def test_attack_refuses_bad_options(spectra: Here, model: Path, options: tuple[str, str], words: str) -> None:
