@@ -50,12 +50,14 @@ class Threat:
 
         Notes
         -----
-        The sum x + δ rounds, and for a small budget half a unit in the last place of x is not small beside δ:
-        where the rounded step is longer than δ, the next number towards x is taken.
+        The budget is rounded down to the precision of x. The sum x + δ rounds too, and for a small budget
+        half a unit in the last place of x is not small beside δ: where the rounded step is longer than δ, the
+        next number towards x is taken.
         """
         delta = candidate - x
         if self.norm == "linf":
-            delta = delta.clamp(-self.budget, self.budget)
+            largest = _at_most(self.budget, delta.dtype)
+            delta = delta.clamp(-largest, largest)
             allowed = torch.full_like(delta, self.budget, dtype=torch.float64)
         else:
             length = torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64)
@@ -366,6 +368,12 @@ class PGD:
 
 
 ATTACKS: dict[str, type[FGSM] | type[PGD]] = {"fgsm": FGSM, "pgd": PGD}
+
+
+def _at_most(budget: float, dtype: torch.dtype) -> float:
+    """Round a budget to a number of lower precision that does not exceed it."""
+    rounded = torch.tensor(budget, dtype=dtype)
+    return float(rounded if float(rounded) <= budget else torch.nextafter(rounded, torch.zeros_like(rounded)))
 
 
 def _per_example(values: Tensor, like: Tensor) -> Tensor:
