@@ -52,6 +52,8 @@ def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
     Figure
         Each with eigenvalues, unit circle and labelled contours, on equal scales.
     """
+    from matplotlib.lines import Line2D
+
     from spectra.plots import plot_pseudospectrum
 
     columns = min(2, len(results))
@@ -66,6 +68,8 @@ def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
         handles, labels = axes.get_legend_handles_labels()
         if axes.get_legend() is not None:
             axes.get_legend().remove()
+    handles.append(Line2D([], [], color="black", linewidth=0.7))
+    labels.append("contours, labelled with ε")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 

@@ -150,7 +150,7 @@ def run_demo(
     if not networks:
         raise RuntimeError(f"every network failed, the first with: {failures[0].error}")
     models, correlations = demo_tables(networks, seed=seed)
-    matrices = {cell: networks[place].matrix for cell, place in most_accurate(models).items()}
+    matrices = {cell: networks[place].matrix for cell, place in nearest_to_unit_scale(models).items()}
     pages = demo_pages(
         models,
         correlations,
@@ -297,8 +297,8 @@ def demo_tables(networks: Sequence[Network], *, seed: int = 0) -> tuple[pd.DataF
     return models, correlations[~absent].reset_index(drop=True)
 
 
-def most_accurate(models: pd.DataFrame) -> dict[str, int]:
-    """Give for each family the row of its most accurate network, the first of equals.
+def nearest_to_unit_scale(models: pd.DataFrame) -> dict[str, int]:
+    """Give for each family the row of the network whose initial scale is nearest to 1, the usual one.
 
     Parameters
     ----------
@@ -310,8 +310,9 @@ def most_accurate(models: pd.DataFrame) -> dict[str, int]:
     dict of str to int
         Rows by family, in the order of `CELLS`.
     """
-    best = models.groupby("cell")["clean_accuracy"].idxmax()
-    return {cell: int(best[cell]) for cell in CELLS if cell in best}
+    distance = np.abs(np.log(models["gain"]))
+    nearest = distance.groupby(models["cell"]).idxmin()
+    return {cell: int(nearest[cell]) for cell in CELLS if cell in nearest}
 
 
 def _prefixed(prefix: str, measures: dict[str, float]) -> dict[str, float]:

@@ -76,7 +76,7 @@ def demo_pages(
     models, correlations : DataFrame
         The tables.
     matrices : mapping of str to ndarray
-        By family, the matrix whose pseudospectra are drawn.
+        By family, the matrix whose pseudospectra are drawn, of the network of initial scale nearest to 1.
     outcome : str
         The fooling rate that figures and sentences are about.
     failures : sequence of TrialResult
@@ -268,7 +268,7 @@ def _model_table(models: pd.DataFrame, outcome: str) -> Table:
 def _number(value: float) -> str:
     if isinstance(value, (int, np.integer)):
         return str(value)
-    return NONE if np.isnan(value) else f"{value:#.3g}"
+    return NONE if np.isnan(value) else f"{value:#.3g}".rstrip(".")
 
 
 def _facts(models: pd.DataFrame, seconds: float) -> list[tuple[str, str]]:

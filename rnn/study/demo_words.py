@@ -73,11 +73,11 @@ def portrait_words(families: Iterable[str], levels: Sequence[float]) -> tuple[st
     """
     named = ", ".join(f"{level:g}" for level in levels)
     caption = prose(f"""
-        The trained matrix of the most accurate network of each family: the recurrent matrix (tanh), that of
-        the candidate gate (GRU, LSTM), the square hidden layer (feed-forward). Dots: eigenvalues. The
-        contours labelled {named} enclose what eigenvalues can reach when the matrix is changed by one of
-        that norm; for a normal matrix they would be circles of that radius about the eigenvalues. Dashed:
-        the unit circle, inside which repeated steps shrink.
+        The trained matrix of one network of each family, that of initial scale nearest to 1: the recurrent
+        matrix (tanh), that of the candidate gate (GRU, LSTM), the square hidden layer (feed-forward). Dots:
+        eigenvalues. The contours labelled {named} enclose what eigenvalues can reach when the matrix is
+        changed by one of that norm; for a normal matrix they would be circles of that radius about the
+        eigenvalues. Dashed: the unit circle, inside which repeated steps shrink.
     """)
     alt = prose(f"""
         Eigenvalues and pseudospectra at levels {named} of trained matrices ({", ".join(families)}) in the
