@@ -94,3 +94,13 @@ def test_matrices_and_the_command_line_need_no_extra(wheel: Path, tmp_path: Path
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, f"spectra-rnn {spectra.__version__}\n", "")
+
+
+def test_the_readme_names_functions_that_exist() -> None:
+    import rnn
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = set(re.findall(r"`(spectra|rnn)\.([A-Za-z_]+)`", text))
+    assert len(named) > 15
+    for package, name in named:
+        assert hasattr({"spectra": spectra, "rnn": rnn}[package], name), f"{package}.{name}"
