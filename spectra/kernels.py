@@ -301,8 +301,8 @@ def _solve(V, Q, new, old, a, b, U, Ui, slot, zr, zi, inverses):
 
 
 @compiled
-def _top_ritz_value(alpha, beta, count, most, high):
-    """Largest eigenvalue theta of each lane's tridiagonal matrix, by Laguerre's method from above.
+def _top_ritz_value(alpha, beta, at, count, most, high):
+    """Largest eigenvalue theta of each tridiagonal matrix in the lanes from column `at` on, by Laguerre.
 
     With a_j = c (mu - alpha_j) and b_j = c beta_j, the characteristic polynomial is p_1 of the recurrence
     p_j = a_j p_{j+1} - b_j^2 p_{j+2} from the last row up; q is its first, r half its second derivative. All
@@ -322,7 +322,7 @@ def _top_ritz_value(alpha, beta, count, most, high):
         p_below, q_below, r_below = zero, zero, zero
         for j in range(most - 1, -1, -1):
             row = splat(float(j))
-            a, b = c * (mu - load(alpha, j, 0)), c * load(beta, j, 0)
+            a, b = c * (mu - load(alpha, j, at)), c * load(beta, j, at)
             product = where_less(row + 1.0, count, product * b, product)
             b = b * b
             r, r_below = where_less(row, count, c * q + a * r - b * r_below, zero), r
@@ -340,6 +340,28 @@ def _top_ritz_value(alpha, beta, count, most, high):
         mu = where_less(settled, count * p, mu - step, mu)
     first, ratio = c * p_below / q, product / p_below
     return mu - p / q, first, first * (ratio * ratio)
+
+
+@compiled
+def ritz_values(alpha, beta, high, theta, first2, last2):
+    """Largest eigenvalue and ends of its eigenvector of many tridiagonal matrices of one order, one a column.
+
+    Parameters
+    ----------
+    alpha, beta : (k, m)
+        Diagonals, and off-diagonals with a last row of zeros; m a multiple of `LANES`.
+    high : (1, m)
+        Upper bounds of the eigenvalues.
+    theta, first2, last2 : (1, m)
+        Out: the eigenvalue, and the squares of the first and last component of its unit eigenvector.
+    """
+    k = alpha.shape[0]
+    count = splat(float(k))
+    for at in range(0, alpha.shape[1], LANES):
+        values = _top_ritz_value(alpha, beta, at, count, k, load(high, 0, at))
+        store(theta, 0, at, values[0])
+        store(first2, 0, at, values[1])
+        store(last2, 0, at, values[2])
 
 
 @compiled
@@ -431,7 +453,7 @@ def solve_points(
         # the top eigenvalue of [[theta, b], [b, a]] bounds the next theta from above
         middle, half = 0.5 * (load(state, THETA, 0) + a), 0.5 * (load(state, THETA, 0) - a)
         high = (1.0 + 1e-14) * (middle + root(half * half + b * b))
-        theta, first2, last2 = _top_ritz_value(alpha, beta, load(state, COUNT, 0), most, high)
+        theta, first2, last2 = _top_ritz_value(alpha, beta, 0, load(state, COUNT, 0), most, high)
         store(state, SCALE, 0, 1.0 / root(square))
         store(state, OLD_SCALE, 0, scale)
         store(state, BETA, 0, root(square))

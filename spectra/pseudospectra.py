@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectra.checks import box, grid_shape, levels, non_negative, positive
 from spectra.cost import refuse_what_does_not_fit
 from spectra.criss_cross import CIRCLES, LINES, Curve, farthest_point
-from spectra.resolvent import dense_sigma_min, norm_bound, smallest_singular_values
+from spectra.resolvent import SmallestSingularValues, dense_sigma_min, norm_bound, smallest_singular_values
 from spectra.results import Extremum, Pseudospectrum
 from spectra.schur import SchurForm, matrix_of, schur_form
 from spectra.threads import Progress
@@ -28,6 +31,7 @@ def pseudospectrum(
     epsilons: ArrayLike | None = None,
     rtol: float = 1e-6,
     threads: int | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> Pseudospectrum:
     """Smallest singular value σ_min(zI - A) on a grid; its level sets bound the ε-pseudospectra of A.
@@ -51,6 +55,8 @@ def pseudospectrum(
         wider: they bound the rare start that misses a singular value.
     threads : int, optional
         Threads to use; all cores by default. The numbers do not depend on it.
+    device : str, optional
+        A torch device such as "cuda" to solve on instead of the cores; needs torch.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of points.
 
@@ -104,7 +110,10 @@ def pseudospectrum(
     half = y[ny // 2 :] if mirrored else y
     z = x[None, :] + 1j * half[:, None]
 
-    grid = _Grid(form, z, wanted, rtol, threads, progress)
+    solver = functools.partial(
+        smallest_singular_values, rtol=rtol, delta=_DELTA, threads=threads, device=device
+    )
+    grid = _Grid(form, z, wanted, solver, progress)
     sigma, lower, upper, computed = grid.sigma, grid.lower, grid.upper, grid.computed
     if mirrored:
         sigma, lower, upper, computed = (
@@ -244,15 +253,14 @@ class _Grid:
         form: SchurForm,
         z: NDArray[np.complex128],
         wanted: Floats,
-        rtol: float,
-        threads: int | None,
+        solver: Callable[..., SmallestSingularValues],
         progress: Progress | None,
     ) -> None:
         self.form, self.z = form, z
         self.sigma, self.lower, self.upper = np.zeros(z.shape), np.zeros(z.shape), np.full(z.shape, np.inf)
         self.computed = np.zeros(z.shape, dtype=bool)
         self.iterations, self.floor = 0, 0.0
-        self._rtol, self._threads, self._progress = rtol, threads, progress
+        self._solver, self._progress = solver, progress
         if len(wanted) == 0:
             self._solve(np.ones(z.shape, dtype=bool))
         else:
@@ -262,14 +270,7 @@ class _Grid:
     def _solve(self, chosen: NDArray[np.bool_]) -> None:
         if not chosen.any():
             return
-        found = smallest_singular_values(
-            self.form,
-            self.z[chosen],
-            rtol=self._rtol,
-            delta=_DELTA,
-            threads=self._threads,
-            progress=self._count(int(chosen.sum())),
-        )
+        found = self._solver(self.form, self.z[chosen], progress=self._count(int(chosen.sum())))
         self.sigma[chosen], self.lower[chosen], self.upper[chosen] = found.sigma_min, found.lower, found.upper
         self.computed |= chosen
         self.iterations += int(found.steps.sum())

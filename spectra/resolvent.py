@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 from scipy.linalg import svdvals
 
 from spectra import kernels
+from spectra.layout import Accuracy, PaddedFactor, padded_factor
 from spectra.scaling import UNIT_ROUNDOFF
 from spectra.schur import SchurForm
 from spectra.threads import Progress, run_blocks
 
 Floats = NDArray[np.float64]
-
-_STARTS = 64  # random starting vectors that the points share
-_PAD = -1e8 * np.pi  # diagonal entry of a padding row: far from every point, coupled to nothing
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +81,7 @@ def smallest_singular_values(
     rtol: float,
     delta: float,
     threads: int | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> SmallestSingularValues:
     """Smallest singular value of zI - A at each point z.
@@ -99,6 +98,8 @@ def smallest_singular_values(
         Probability that some `lower` fails, over the random starting vectors.
     threads : int, optional
         Threads to use; all cores by default.
+    device : str, optional
+        A torch device such as "cuda" to compute on instead.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of points, from the calling thread.
 
@@ -120,27 +121,60 @@ def smallest_singular_values(
     farthest = float(np.abs(z).max(initial=0.0))
     floor = rounding_floor(form, farthest)
     unit = max(form.scale, float(2.0 ** np.floor(np.log2(farthest))) if farthest > 0 else 0.0)
-    factor = _Panels.of(form, unit)
-    sigma, lower, steps = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
-    shifts = z / unit
-    widening = np.sqrt((form.n - 1) * max(m, 1) / delta)
-    stop = np.zeros(1, dtype=np.uint8)
+    accuracy = Accuracy(float(np.sqrt((form.n - 1) * max(m, 1) / delta)), rtol, floor / unit)
+    if device is None:
+        solved = _solve_on_cores(form, unit, z / unit, accuracy, threads, progress)
+    else:
+        from spectra.gpu import solve_on_device
 
-    def solve(part: slice) -> None:
-        points = shifts[part]
-        out = np.zeros(len(points)), np.zeros(len(points)), np.zeros(len(points), dtype=np.int64)
-        real, imaginary = np.ascontiguousarray(points.real), np.ascontiguousarray(points.imag)
-        kernels.solve_points(
-            *factor.arrays, real, imaginary, part.start, widening, rtol, floor / unit, stop, *out
-        )
-        sigma[part], lower[part], steps[part] = out
-
-    longest = max(4 * kernels.LANES, int(5e8 // form.n**2))
-    run_blocks(solve, m, longest=longest, threads=threads, stop=stop, progress=progress)
+        solved = solve_on_device(form, unit, z / unit, accuracy, device=device, progress=progress)
+    sigma, lower, steps = solved
     for i in np.flatnonzero(sigma < 0):
         sigma[i] = lower[i] = dense_sigma_min(form, z[i]) / unit
     sigma, lower = sigma * unit, lower * unit
     return SmallestSingularValues(sigma, np.maximum(lower - floor, 0.0), sigma + floor, steps, floor)
+
+
+def _solve_on_cores(
+    form: SchurForm,
+    unit: float,
+    z: NDArray[np.complex128],
+    accuracy: Accuracy,
+    threads: int | None,
+    progress: Progress | None,
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Values, lower ends and steps, in units of `unit`, by the compiled kernel."""
+    m = len(z)
+    sigma, lower, steps = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
+    zr, zi = np.ascontiguousarray(z.real), np.ascontiguousarray(z.imag)
+    arrays = _panels(padded_factor(form, unit, kernels.ROWS))
+    stop = np.zeros(1, dtype=np.uint8)
+
+    def solve(part: slice) -> None:
+        kernels.solve_points(
+            *arrays, zr[part], zi[part], part.start, *accuracy, stop, sigma[part], lower[part], steps[part]
+        )
+
+    longest = max(4 * kernels.LANES, int(5e8 // form.n**2))
+    run_blocks(solve, m, longest=longest, threads=threads, stop=stop, progress=progress)
+    return sigma, lower, steps
+
+
+def _panels(factor: PaddedFactor) -> tuple[Floats, ...]:
+    """Lay the factor and its adjoint out for the kernel: four rows a panel, slots, roots, starts."""
+    T, n = factor.T, len(factor.T)
+    i = np.arange(0, n, 2)
+    slot = np.stack([T[i, i], T[i, i + 1], T[i + 1, i], T[i + 1, i + 1]], axis=1)
+
+    def panels(M: Floats) -> Floats:
+        return np.ascontiguousarray(M.reshape(n // kernels.ROWS, kernels.ROWS, n).transpose(0, 2, 1))
+
+    none = np.zeros((0, 0, kernels.ROWS))
+    upper, lower = panels(T.real), panels(T.real.T)
+    imaginary = (panels(T.imag), panels(-T.imag.T)) if np.iscomplexobj(T) else (none, none)
+    slots = np.concatenate([slot.real, slot.imag], axis=1)
+    roots = np.ascontiguousarray(np.stack([factor.roots.real, factor.roots.imag], axis=1))
+    return upper, imaginary[0], lower, imaginary[1], slots, roots, factor.starts
 
 
 def dense_sigma_min(form: SchurForm, z: complex) -> float:
@@ -160,56 +194,3 @@ def dense_sigma_min(form: SchurForm, z: complex) -> float:
     """
     shifted = (z / form.scale) * np.eye(form.n) - form.T
     return float(svdvals(shifted, overwrite_a=True, check_finite=False)[-1]) * form.scale
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Panels:
-    """The Schur factor laid out for the kernel: padded so that no 2 x 2 block straddles a slot, in panels."""
-
-    arrays: tuple[Floats, ...]
-
-    @classmethod
-    def of(cls, form: SchurForm, unit: float) -> _Panels:
-        order = _padded_order(form)
-        kept = order >= 0
-        size = len(order)
-        T = np.zeros((size, size), dtype=form.T.dtype)
-        T[np.ix_(kept, kept)] = form.T[np.ix_(order[kept], order[kept])] * (form.scale / unit)
-        T[~kept, ~kept] = _PAD
-        roots = np.full(size, _PAD, dtype=np.complex128)
-        roots[kept] = form.eigenvalues[order[kept]] / unit
-        first = np.arange(0, size, 2)
-        slot = np.stack(
-            [T[first, first], T[first, first + 1], T[first + 1, first], T[first + 1, first + 1]], axis=1
-        )
-        starts = np.random.default_rng(0).standard_normal((_STARTS, size, 2))
-        starts[:, ~kept] = 0.0
-        starts /= np.linalg.norm(starts.reshape(_STARTS, -1), axis=1)[:, None, None]
-        none = np.zeros((0, 0, kernels.ROWS))
-        upper, lower = _panels(T.real), _panels(T.real.T)
-        imaginary = (none, none) if form.is_real else (_panels(T.imag), _panels(-T.imag.T))
-        slots = np.concatenate([slot.real, slot.imag], axis=1)
-        return cls((upper, imaginary[0], lower, imaginary[1], slots, _pairs(roots), starts))
-
-
-def _padded_order(form: SchurForm) -> NDArray[np.int64]:
-    """Rows of T in order, -1 for a padding row."""
-    double = np.zeros(form.n + 1, dtype=bool)
-    if form.is_real:
-        double[: form.n - 1] = np.diagonal(form.T, -1) != 0
-    order: list[int] = []
-    for i in range(form.n):
-        if double[i] and len(order) % 2:
-            order.append(-1)
-        order.append(i)
-    order += [-1] * (-len(order) % kernels.ROWS)
-    return np.array(order)
-
-
-def _panels(T: Floats) -> Floats:
-    size = len(T)
-    return np.ascontiguousarray(T.reshape(size // kernels.ROWS, kernels.ROWS, size).transpose(0, 2, 1))
-
-
-def _pairs(values: NDArray[np.complex128]) -> Floats:
-    return np.ascontiguousarray(np.stack([values.real, values.imag], axis=1))

@@ -24,6 +24,8 @@ ORDER = [
     "spectra.spectrum",
     "spectra.threads",
     "spectra.cost",
+    "spectra.layout",
+    "spectra.gpu",
     "spectra.resolvent",
     "spectra.norms",
     "spectra.nonnormality",
