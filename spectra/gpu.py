@@ -1,4 +1,4 @@
-"""The grid on a torch device: inverse Lanczos for thousands of points in step. Only here is torch imported."""
+"""The grid on a torch device: inverse Lanczos for thousands of points in step; torch is imported only here."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def padded_factor(form: SchurForm, unit: float, multiple: int) -> PaddedFactor:
     order = _padded_order(form, multiple)
     kept = order >= 0
     n = len(order)
-    T: Matrix = np.zeros((n, n), dtype=np.float64 if form.is_real else np.complex128)
+    T: Matrix = np.zeros((n, n)) if form.is_real else np.zeros((n, n), dtype=np.complex128)
     T[np.ix_(kept, kept)] = form.T[np.ix_(order[kept], order[kept])] * (form.scale / unit)
     T[~kept, ~kept] = _PAD
     roots = np.full(n, _PAD, dtype=np.complex128)
