@@ -1,4 +1,4 @@
-"""The grid on a torch device: inverse Lanczos for thousands of points in step; torch is imported only here."""
+"""The grid on a torch device: inverse Lanczos for thousands of points in step. Imports torch."""
 
 from __future__ import annotations
 

@@ -135,7 +135,8 @@ def test_narrow_types_are_widened(dtype):
 def test_stored_precision_is_told():
     A = gallery.kahan(10)
     assert pseudospectrum(A, shape=(3, 3)).storage_floor == 0.0
-    assert pseudospectrum(A.astype(np.float32), shape=(3, 3)).storage_floor == pytest.approx(2**-24 * 3, rel=0.5)
+    narrow = pseudospectrum(A.astype(np.float32), shape=(3, 3))
+    assert narrow.storage_floor == pytest.approx(2**-24 * 3, rel=0.5)
     assert pseudospectrum(np.eye(3, dtype=np.int32), shape=(3, 3)).storage_floor == 0.0
     assert schur_form(A.astype(np.complex64)).entry_roundoff == 2**-24
     assert schur_form(A.astype(np.float16)).entry_roundoff == 2**-11
