@@ -194,4 +194,7 @@ def test_the_table_says_what_large_arrays_are_and_escapes(spectrum):
 
 def test_every_record_class_can_be_found_by_load():
     classes = results._record_classes()
-    assert {cls.__name__ for cls in classes} == {cls.__name__ for cls in Record.__subclasses__()}
+    here = [
+        cls for cls in Record.__subclasses__() if cls.__module__ == results.__name__
+    ]  # others load by their class
+    assert {cls.__name__ for cls in classes} == {cls.__name__ for cls in here}
