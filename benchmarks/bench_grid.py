@@ -22,7 +22,7 @@ def trained(n):
     """Recurrent matrix of a tanh network of hidden size n after one epoch on the digits."""
     task = load_task("digits", rng=0)
     model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=n, classes=10, gain=1.0, seed=0))
-    train(model, task, TrainingConfig(epochs=3))
+    train(model, task, config=TrainingConfig(epochs=3))
     return candidate_matrix(model).matrix
 
 
