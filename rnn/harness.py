@@ -350,6 +350,8 @@ def _attack_rounds(
 ) -> None:
     """Fill `perturbed` at the indices `alive`; examples that are turned keep their input and leave."""
     for turn in range(method.rounds):
+        if len(alive) == 0:
+            return
         noise = torch.from_numpy(random.standard_normal(bench.x.shape, dtype=np.float32)).to(bench.x.dtype)
         still = []
         for index in alive.split(bench.batch):
@@ -359,22 +361,25 @@ def _attack_rounds(
                 proposal = method.perturb(
                     Objective(bench.model, y, clean), x.clone(), threat, noise=local, turn=turn
                 )
-            if proposal.shape != x.shape or proposal.isnan().any():
+            proposal = proposal.detach().to(x)
+            if proposal.shape != x.shape or not proposal.isfinite().all():
                 raise ValueError(
-                    f"{type(method).__name__} returned NaN or another shape than that of its input; repair it"
+                    f"{type(method).__name__} returned NaN, infinity or another shape than its input has"
                 )
-            final = threat.project(proposal.detach(), x)
+            final = threat.project(proposal, x)
             perturbed[index] = final.to(perturbed.device)
             with torch.no_grad():
                 right = logits(bench.model, final).argmax(1) == y
             still.append(index[right.to(index.device)])
-        alive = torch.cat(still) if still else alive
-        if len(alive) == 0:
-            return
+        alive = torch.cat(still)
 
 
 def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:
     kind = ATTACKS[one_of(method, "method", tuple(ATTACKS))]
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            f"methods gives {method!r} the options {options!r}; expected a mapping such as {{'steps': 20}}"
+        )
     known = [field.name for field in dataclasses.fields(kind)]
     unknown = [name for name in options if name not in known]
     if unknown:
