@@ -204,12 +204,13 @@ def _pictures(
 
 def _correlation_table(correlations: pd.DataFrame, outcome: str) -> Table:
     found = _by_cell(correlations, outcome)
-    blocks = _blocks(correlations)
+    cells = _blocks(correlations)[1:]
     body = [
         [
             Cell(column_label(measure)),
-            *(_interval_cell(found.get((measure, block))) for block in blocks),
+            _interval_cell(found.get((measure, POOLED))),
             _interval_cell(found.get((measure, POOLED)), "gain"),
+            *(_interval_cell(found.get((measure, cell))) for cell in cells),
         ]
         for measure in ALL
     ]
@@ -223,7 +224,12 @@ def _correlation_table(correlations: pd.DataFrame, outcome: str) -> Table:
             Spearman's rank correlation [95 % interval]; bold where the interval leaves out 0. Gain:
             strength of the pooled correlation less that of the better of spectral radius and spectral norm.
         """),
-        heads=["measure", *(CELL_LABELS.get(block, block) for block in blocks), "gain over the simple two"],
+        heads=[
+            "measure",
+            CELL_LABELS[POOLED],
+            "gain over the simple two",
+            *(CELL_LABELS[cell] for cell in cells),
+        ],
         rows=body,
         notes=[
             f"No correlation for {reason}: {', '.join(map(column_label, names))}."
