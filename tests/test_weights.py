@@ -390,6 +390,25 @@ def test_damaged_files_are_refused(name: str, keep: int, tmp_path: Path) -> None
         named_matrices(path)
 
 
+@pytest.mark.parametrize("name", ["W.npy", "W.npz", "W.pt"])
+def test_files_with_wrong_bytes_are_refused_or_read(name: str, tmp_path: Path) -> None:
+    path, random = tmp_path / name, np.random.default_rng(0)
+    {"W.npy": np.save, "W.npz": np.savez_compressed}.get(
+        name, lambda p, _: torch.save({"weight": torch.eye(9)}, p)
+    )(path, np.eye(9))
+    whole, refused = path.read_bytes(), 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in random.integers(len(whole), size=3):
+            content[place] = random.integers(256)
+        path.write_bytes(content)
+        try:
+            named_matrices(path)
+        except (ValueError, UnsupportedModelError):
+            refused += 1
+    assert refused > 0
+
+
 @pytest.mark.parametrize("name", ["W.npy", "W.npz"])
 def test_pickled_arrays_are_refused(name: str, tmp_path: Path) -> None:
     array = np.array([{"a": 1}], dtype=object)
