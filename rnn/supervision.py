@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-GRACE = 0.6  # seconds that an interrupted command has to remove its temporary files
+GRACE = 0.5  # seconds that an interrupted command has to remove its temporary files
 
 
 class _Terminated(BaseException):

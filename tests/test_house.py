@@ -167,6 +167,7 @@ def test_spectra_knows_neither_rnn_nor_torch(name: str) -> None:
     packages = {target.partition(".")[0] for target in imports(TREES[name])}
     assert "rnn" not in packages
     assert name == "spectra.gpu" or "torch" not in packages
+    assert "torch" not in {target.partition(".")[0] for target in top_level_imports(TREES[name])}
 
 
 @pytest.mark.parametrize("name", MODULES)
