@@ -95,15 +95,17 @@ def imports(tree: ast.AST) -> list[str]:
     return found
 
 
-def top_level_imports(tree: ast.Module) -> list[str]:
+def top_level_imports(tree: ast.AST) -> list[str]:
     """The imports that run when the module is imported (the type checker's own block does not)."""
-    outside = [
-        node
-        for node in tree.body
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"))
-    ]
-    return imports(ast.Module(body=outside, type_ignores=[]))
+    found: list[str] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found += imports(node)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found += top_level_imports(node)
+    return found
 
 
 def room_of(name: str) -> str | None:
