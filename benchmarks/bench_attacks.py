@@ -1,7 +1,7 @@
 """How many examples that some attack turns does the default PGD miss, and Foolbox's, and at what cost?
 
-Digits, 360 test examples, 64 hidden units, one thread. The reference is the union of everything run here and of
-PGD with 19 rounds of 50 steps; "missed" are its examples that an attack leaves correct.
+Digits, 360 test examples, 64 hidden units, one thread. The reference is the union of everything run here and
+of PGD with 19 rounds of 50 steps; "missed" are its examples that an attack leaves correct.
 """
 
 import functools
