@@ -9,8 +9,9 @@ from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigvals
+from scipy.linalg import eigvals, get_lapack_funcs
 from scipy.optimize import brentq
+from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix
 from spectra.errors import AccuracyWarning, ConvergenceError
@@ -22,7 +23,8 @@ Floats = NDArray[np.float64]
 Points = NDArray[np.complex128]
 
 _MOST_STEPS = 60
-_RAYS = 6  # inside points that a step follows outwards
+_RAYS = 2  # inside points that a step follows outwards
+_INVERTIBLE = 1e-6  # least reciprocal condition number of a matrix that is inverted
 _LOOSE = 1e-3  # an eigenvalue counts as a crossing when it is this near the curve, relative to the norm
 
 
@@ -66,9 +68,23 @@ def _circle_crossings(A: Matrix, epsilon: float, value: float) -> Points:
     eye, zero = np.eye(len(A)), np.zeros_like(A)
     left = np.block([[A, epsilon * eye], [zero, value * eye]])
     right = np.block([[value * eye, zero], [epsilon * eye, A.conj().T]])
+    found = _pencil_eigenvalues(left, right)
+    near = np.abs(np.abs(found) - 1.0) <= _LOOSE
+    return np.asarray(value * np.exp(1j * np.sort(np.angle(found[near]))))
+
+
+def _pencil_eigenvalues(left: Matrix, right: Matrix) -> Points:
+    """Finite eigenvalues of left v = λ right v, by a Cayley transform, or QZ where that is ill-conditioned."""
+    functions: Any = get_lapack_funcs(("getrf", "getrs", "gecon"), (left, right))
+    getrf, getrs, gecon = functions
+    total = left + right
+    factor, pivots, _ = getrf(total)
+    if gecon(factor, np.abs(total).sum(axis=0).max())[0] > _INVERTIBLE:
+        mu = eigvals(getrs(factor, pivots, left - right)[0])
+        mu = mu[mu != 1.0]
+        return np.asarray((1.0 + mu) / (1.0 - mu))
     alpha, beta = eigvals(left, right, homogeneous_eigvals=True)
-    near = (beta != 0) & (np.abs(np.abs(alpha) - np.abs(beta)) <= _LOOSE * np.abs(beta))
-    return np.asarray(value * np.exp(1j * np.sort(np.angle(alpha[near] / beta[near]))))
+    return np.asarray(alpha[beta != 0] / beta[beta != 0])
 
 
 def _line_middles(z: Points, value: float) -> Points:
@@ -121,13 +137,18 @@ def farthest_point(form: SchurForm, epsilon: float, curve: Curve) -> Extremum:
     ConvergenceError
         If the search does not settle.
     """
+    with threadpool_limits(1, "blas"):  # more make LAPACK slower at these orders, much so in company
+        return _farthest_point(form, epsilon, curve)
+
+
+def _farthest_point(form: SchurForm, epsilon: float, curve: Curve) -> Extremum:
     search = _Search(form, epsilon, curve)
     if search.epsilon <= search.floor:
         warn(
             f"epsilon = {epsilon:.2g} is below the rounding level {search.floor * search.unit:.2g} of A: "
             "the interval says what is left; use a larger epsilon or higher precision",
             AccuracyWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     z = search.start()
     for step in range(1, _MOST_STEPS + 1):

@@ -211,7 +211,8 @@ def pseudospectral_radius(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
 
     Notes
     -----
-    As for the abscissa, with circles around 0 for lines: crossings from a pencil of order 2n (QZ).
+    As for the abscissa, with circles around 0 for lines: crossings from a pencil of order 2n, by a Cayley
+    transform or, where that is ill-conditioned, QZ.
 
     References
     ----------
