@@ -74,7 +74,7 @@ def _circle_crossings(A: Matrix, epsilon: float, value: float) -> Points:
 
 
 def _pencil_eigenvalues(left: Matrix, right: Matrix) -> Points:
-    """Finite eigenvalues of left v = λ right v, by a Cayley transform, or QZ where that is ill-conditioned."""
+    """Finite eigenvalues of left v = λ right v, by a Cayley transform or, where ill-conditioned, QZ."""
     functions: Any = get_lapack_funcs(("getrf", "getrs", "gecon"), (left, right))
     getrf, getrs, gecon = functions
     total = left + right
