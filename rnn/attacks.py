@@ -308,9 +308,9 @@ class PGD:
     -----
     Each example costs at most steps x rounds gradients. ``benchmarks/bench_attacks.py`` measures the defaults
     on the 360 test digits (four cells with 64 hidden units; L-infinity 0.05 and 0.1, L2 0.3 and 0.6): of 2715
-    examples that a union of attacks turned, among them 19 rounds of 50 steps, the defaults missed 32, a single
-    round of 50 steps 137, Foolbox 3.3.4 with its defaults (40 steps of budget / 30, 50 of budget / 40) 725, and
-    FGSM 1128. What is missed lies towards other classes, not at the end of more steps.
+    examples that a union of attacks turned, among them 19 rounds of 50 steps, the defaults missed 32, one
+    round of 50 steps 137, Foolbox 3.3.4 with its defaults (40 steps of budget / 30, 50 of budget / 40) 725,
+    and FGSM 1128. What is missed lies towards other classes, not at the end of more steps.
     """
 
     steps: int = 10

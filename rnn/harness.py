@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,152 +14,10 @@ from torch import Tensor, nn
 from rnn.attacks import ATTACKS, NORMS, Attack, Objective, Threat
 from rnn.bench import Bench, checked_bench, checked_bounds, undisturbed
 from rnn.models import logits
+from rnn.verdicts import AttackResult, RobustnessCurve
 from spectra.checks import generator, non_negative, one_of, real_number
-from spectra.results import Record
 
-Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class AttackResult(Record):
-    """What an attack achieved at one budget, example by example.
-
-    Attributes
-    ----------
-    success : ndarray of bool, shape (N,)
-        True where the final prediction is wrong; clean mistakes are included.
-    fooled : ndarray of bool, shape (N,)
-        True where the clean prediction is right and the final one wrong.
-    clean_correct : ndarray of bool, shape (N,)
-        True where the clean prediction is right.
-    perturbed : Tensor, shape (N, ...)
-        The final inputs, on the device of `x`; clean mistakes are left as they were.
-    distances : ndarray, shape (N,)
-        Norm of each perturbation, measured in float64.
-    method, norm : str
-        The attack and its norm.
-    budget : float
-        What it was allowed.
-    """
-
-    success: Bools
-    fooled: Bools
-    clean_correct: Bools
-    perturbed: Tensor
-    distances: Floats
-    method: str
-    norm: str
-    budget: float
-
-    @property
-    def success_rate(self) -> float:
-        """Share of all examples whose final prediction is wrong; 1 minus the robust accuracy."""
-        return float(self.success.mean())
-
-    @property
-    def clean_accuracy(self) -> float:
-        """Share of all examples whose clean prediction is right."""
-        return float(self.clean_correct.mean())
-
-    @property
-    def fooling_rate(self) -> float:
-        """Share of the examples predicted correctly when clean that the attack turned.
-
-        Raises
-        ------
-        ValueError
-            If no example is predicted correctly when clean: there is nothing to fool, and no number to give.
-        """
-        if not self.clean_correct.any():
-            raise ValueError(
-                "fooling_rate is undefined: none of the examples is predicted correctly when clean; "
-                "use success_rate, or train the model first"
-            )
-        return float(self.fooled.sum() / self.clean_correct.sum())
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result to `path` (a ``.npz`` file), whole or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-            Where to write; an existing file is replaced in one step.
-        """
-        Record.save(dataclasses.replace(self, perturbed=self.perturbed.cpu()), path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a result that `save` wrote; `perturbed` is then on the CPU.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        AttackResult
-            The result.
-        """
-        stored = Record.load.__func__(cls, path)  # type: ignore[attr-defined]  # slots leave super() without its class
-        return dataclasses.replace(stored, perturbed=torch.from_numpy(stored.perturbed))
-
-    def __str__(self) -> str:
-        """One line."""
-        return (
-            f"{self.method} at {self.norm} {self.budget:g}: {self.fooled.sum()} of "
-            f"{self.clean_correct.sum()} correct predictions fooled, "
-            f"robust accuracy {1 - self.success_rate:.1%} (clean {self.clean_accuracy:.1%})"
-        )
-
-    __repr__ = __str__
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class RobustnessCurve(Record):
-    """Accuracy under attack as a function of the budget, the worst over several methods.
-
-    Attributes
-    ----------
-    budgets : ndarray, shape (B,)
-        The budgets, increasing.
-    accuracy : ndarray, shape (B,)
-        Share of examples that no method turned at this or a smaller budget; it never rises. An upper bound of
-        the true robust accuracy: a stronger attack may find more.
-    lower, upper : ndarray, shape (B,)
-        Wilson interval of `accuracy` over the draw of the examples.
-    minimal_budget : ndarray, shape (N,)
-        Smallest of the budgets at which an example was turned: 0 for a clean mistake, inf where none was.
-    methods : ndarray of str
-        The attacks.
-    norm : str
-        Their norm.
-    level : float
-        Coverage of the intervals.
-    """
-
-    budgets: Floats
-    accuracy: Floats
-    lower: Floats
-    upper: Floats
-    minimal_budget: Floats
-    methods: NDArray[np.str_]
-    norm: str
-    level: float
-
-    @property
-    def clean_accuracy(self) -> float:
-        """Share of examples predicted correctly without any attack."""
-        return float((self.minimal_budget > 0).mean())
-
-    def __str__(self) -> str:
-        """One line."""
-        points = ", ".join(f"{a:.1%} at {b:g}" for b, a in zip(self.budgets, self.accuracy, strict=True))
-        worst = f"worst of {', '.join(self.methods)}"
-        return f"Robust accuracy ({self.norm}, {worst}): {points}; clean {self.clean_accuracy:.1%}"
-
-    __repr__ = __str__
 
 
 def attack(

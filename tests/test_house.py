@@ -44,6 +44,7 @@ ORDER = [
     "rnn.diagnosis",
     "rnn.bench",
     "rnn.attacks",
+    "rnn.verdicts",
     "rnn.harness",
     "rnn.study",
     "rnn.study.engine",
