@@ -46,7 +46,10 @@ def supervised(command: Callable[[], int]) -> int:
         os.close(held)
         os.setpgid(0, 0)
         threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
-        return command()
+        try:
+            return command()
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
     os.close(alive)
     with contextlib.suppress(OSError):  # the child may have done it already, or have ended
         os.setpgid(child, child)

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_failed_trials_are_recorded_and_the_rest_go_on():
     assert results[1].error == "ValueError: this one is wrong"
     assert "in troubled" in results[1].details
     assert results[3].error == "SystemExit: 3"
-    assert "ickl" in results[4].error
+    assert re.search("ickl|local object", results[4].error)  # the words differ between versions of Python
     assert "not to be sent" in results[6].error
 
 

@@ -66,8 +66,7 @@ def test_ctrl_c_lets_the_command_tidy_up(tmp_path: Path) -> None:
     temporary = tmp_path / "half"
     process = start(
         f"open({str(temporary)!r}, 'w').close()\n"
-        "print('ready', flush=True)\n"
-        "try: time.sleep(60)\n"
+        "try:\n    print('ready', flush=True)\n    time.sleep(60)\n"
         f"except KeyboardInterrupt: return 130\nfinally: os.unlink({str(temporary)!r})"
     )
     seconds, said = interrupted(process)
