@@ -142,6 +142,12 @@ def pseudospectrum(
     threads: Annotated[
         int | None, typer.Option(help="Threads; all cores when left out.", show_default=False)
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help='Solve on a torch device such as "cuda".', show_default=False)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what time and memory it takes.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Save the grid here.", metavar="FILE.npz")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
@@ -157,11 +163,17 @@ def pseudospectrum(
     import spectra
     from rnn.figures import draw_portraits, figure_png
 
-    A = spectra.schur_form(read_matrix(file))
-    with progress_of("grid") as progress:
-        result = spectra.pseudospectrum(
-            A, region=window, shape=size, epsilons=wanted, rtol=rtol, threads=threads, progress=progress
+    matrix = read_matrix(file)
+    if dry_run:
+        is_real = matrix.dtype.kind != "c"
+        typer.echo(
+            f"{file.name}: {spectra.grid_cost(len(matrix), shape=size, is_real=is_real, threads=threads)}"
         )
+        return
+    A = spectra.schur_form(matrix)
+    options = {"region": window, "shape": size, "epsilons": wanted, "rtol": rtol}
+    with progress_of("grid") as progress:
+        result = spectra.pseudospectrum(A, **options, threads=threads, device=device, progress=progress)
     rows: list[tuple[str, ...]] = [("order n", f"{A.n}", "")]
     rows += [("spectral radius", f"{spectra.spectral_radius(A):.12g}", "")]
     rows += [("spectral norm", f"{spectra.spectral_norm(A):.12g}", "")]
@@ -173,6 +185,8 @@ def pseudospectrum(
             rows += [(f"pseudospectral radius, epsilon {epsilon:g}", f"{radius.value:.12g}", interval)]
             progress(done, len(wanted))
     rows += [("rounding floor of sigma_min", f"{result.floor:.2g}", "")]
+    if result.storage_floor > 0:
+        rows += [(f"floor by storage in {matrix.dtype}", f"{result.storage_floor:.2g}", "")]
     print_table(("quantity", "value", "interval"), rows, title=file.name)
     typer.echo(str(result))
     if out is not None:

@@ -6,13 +6,15 @@ import os
 import tempfile
 import tokenize
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spectra.checks import Matrix, square_matrix
+from spectra.checks import square_matrix
 
 
-def read_matrix(path: str | os.PathLike[str]) -> Matrix:
+def read_matrix(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Read the square matrix that ``numpy.save`` wrote.
 
     Parameters
@@ -23,7 +25,7 @@ def read_matrix(path: str | os.PathLike[str]) -> Matrix:
     Returns
     -------
     ndarray, shape (n, n)
-        The matrix, float64 or complex128.
+        The matrix, in the type it is stored in.
 
     Raises
     ------
@@ -52,7 +54,8 @@ def read_matrix(path: str | os.PathLike[str]) -> Matrix:
         raise ValueError(
             f"{path} is no readable .npy file ({error}); write it with numpy.save(path, A)"
         ) from None
-    return square_matrix(array, str(path))
+    square_matrix(array, str(path))
+    return np.asarray(array)
 
 
 def check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) -> None:

@@ -145,6 +145,26 @@ def test_pseudospectrum_writes_where_it_is_told_to(spectra: Here, matrix: Path, 
     assert str(figure) in out
 
 
+def test_dry_run_only_tells_the_cost(spectra: Here, matrix: Path, tmp_path: Path) -> None:
+    code, out, _ = spectra("pseudospectrum", matrix, "--dry-run", "--out", tmp_path / "grid.npz")
+    assert code == 0
+    assert "GiB" in out
+    assert "spectral radius" not in out
+    assert not (tmp_path / "grid.npz").exists()
+
+
+def test_a_device_may_be_named_or_is_refused(spectra: Here, matrix: Path) -> None:
+    assert spectra("pseudospectrum", matrix, "--shape", "5,5", "--device", "cpu")[0] == 0
+    code, _, error = spectra("pseudospectrum", matrix, "--device", "abacus")
+    assert code == 2
+    assert "leave device out" in error
+
+
+def test_the_precision_of_the_file_is_told(spectra: Here, tmp_path: Path) -> None:
+    np.save(tmp_path / "narrow.npy", np.float32(0.1) * grcar(6).astype(np.float32))
+    assert "floor by storage in float32" in spectra("pseudospectrum", tmp_path / "narrow.npy")[1]
+
+
 def test_pseudospectrum_leaves_nothing_behind_unasked(spectra: Here, matrix: Path) -> None:
     assert spectra("pseudospectrum", matrix, "--shape", "4,4")[0] == 0
     assert [path.name for path in matrix.parent.iterdir()] == ["grcar.npy"]

@@ -17,12 +17,11 @@ def written(path: Path, array: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("dtype", [np.int8, np.float32, np.float64, np.complex64, np.complex128])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_what_numpy_saved_is_read_as_64_bit_in_c_order(tmp_path: Path, dtype: type, order: str) -> None:
+def test_what_numpy_saved_is_read_in_its_own_type(tmp_path: Path, dtype: type, order: str) -> None:
     A = np.arange(9).reshape(3, 3).astype(dtype, order=order)
     found = read_matrix(written(tmp_path / "a.npy", A))
     np.testing.assert_array_equal(found, A)
-    assert found.dtype == (np.complex128 if np.iscomplexobj(A) else np.float64)
-    assert found.flags.c_contiguous
+    assert found.dtype == A.dtype  # its precision is part of what a grid tells
 
 
 @pytest.mark.parametrize(
