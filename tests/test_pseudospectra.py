@@ -1,8 +1,11 @@
 """The grid: against textbook SVDs and reference values, certificates, skipping, extremes, refusals."""
 
 import itertools
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import cases
+import mpmath
 import naive
 import numpy as np
 import pytest
@@ -275,3 +278,54 @@ def test_bad_matrices_are_refused(A, error):
 def test_threads_default_to_the_cores_at_hand():
     assert available_threads(None) >= 1
     assert available_threads(3) == 3
+
+
+ILL_CONDITIONED = {
+    "kahan": gallery.kahan(12),
+    "frank": gallery.frank(10),
+    "grcar": gallery.grcar(14),
+    "gallery5": gallery.gallery5(),
+    "godunov": gallery.godunov(),
+    "demmel": gallery.demmel(6),
+    "jordan": gallery.jordan_block(9, eigenvalue=0.5),
+    "riffle": gallery.riffle_shuffle(10),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ILL_CONDITIONED)
+def test_intervals_hold_the_truth_in_sixty_digits(name):
+    A = np.asarray(ILL_CONDITIONED[name], dtype=float)
+    result = pseudospectrum(A, shape=(12, 13))
+    rng = np.random.default_rng(0)
+    for iy, ix in zip(rng.integers(0, 12, 12), rng.integers(0, 13, 12), strict=True):
+        with mpmath.workdps(60):
+            shifted = mpmath.mpc(result.x[ix], result.y[iy]) * mpmath.eye(len(A)) - mpmath.matrix(A.tolist())
+            truth = float(mpmath.svd_c(shifted, compute_uv=False)[len(A) - 1])
+        assert result.lower[iy, ix] <= truth <= result.upper[iy, ix]
+        assert abs(result.sigma_min[iy, ix] - truth) <= result.rtol * truth + result.floor
+
+
+@pytest.mark.parametrize("name", sorted(ILL_CONDITIONED))
+def test_gallery_against_the_textbook(name):
+    A = np.asarray(ILL_CONDITIONED[name], dtype=float)
+    check_against_svd(A, pseudospectrum(A, shape=(15, 15)), points=80)
+
+
+def test_two_python_threads_may_call_at_once():
+    matrices = [random_matrix(seed, 40, "real") for seed in range(6)]
+    alone = [pseudospectrum(A, shape=(30, 30)).sigma_min for A in matrices]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda A: pseudospectrum(A, shape=(30, 30), threads=2).sigma_min, matrices))
+    assert all(map(np.array_equal, alone, together))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_inside_process_pools(method):
+    matrices = [gallery.grcar(n) for n in (10, 20)]
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        results = list(pool.map(pseudospectrum, matrices))
+    for A, result in zip(matrices, results, strict=True):
+        assert np.array_equal(result.sigma_min, pseudospectrum(A).sigma_min)
