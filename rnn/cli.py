@@ -9,12 +9,16 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rnn.supervision import supervised
 from rnn.terminal import print_records, print_table, progress_of
+
+if TYPE_CHECKING:
+    from spectra.results import Pseudospectrum
+    from spectra.schur import SchurForm
 
 _FINDINGS, _BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 70, 130, 141
 _DIAGNOSED = (
@@ -174,17 +178,7 @@ def pseudospectrum(
     options = {"region": window, "shape": size, "epsilons": wanted, "rtol": rtol}
     with progress_of("grid") as progress:
         result = spectra.pseudospectrum(A, **options, threads=threads, device=device, progress=progress)
-    rows: list[tuple[str, ...]] = [("order n", f"{A.n}", "")]
-    rows += [("spectral radius", f"{spectra.spectral_radius(A):.12g}", "")]
-    rows += [("spectral norm", f"{spectra.spectral_norm(A):.12g}", "")]
-    rows += [("Henrici departure", f"{spectra.henrici_departure(A):.12g}", "")]
-    with progress_of("radii") as progress:
-        for done, epsilon in enumerate(wanted, start=1):
-            radius = spectra.pseudospectral_radius(A, epsilon)
-            interval = f"{radius.lower:.12g} .. {radius.upper:.12g}"
-            rows += [(f"pseudospectral radius, epsilon {epsilon:g}", f"{radius.value:.12g}", interval)]
-            progress(done, len(wanted))
-    rows += [("rounding floor of sigma_min", f"{result.floor:.2g}", "")]
+    rows = _values(A, result, wanted)
     if result.storage_floor > 0:
         rows += [(f"floor by storage in {matrix.dtype}", f"{result.storage_floor:.2g}", "")]
     print_table(("quantity", "value", "interval"), rows, title=file.name)
@@ -353,6 +347,23 @@ def diagnose(
         typer.echo(str(result))
     if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
         raise typer.Exit(_FINDINGS)
+
+
+def _values(A: SchurForm, grid: Pseudospectrum, epsilons: tuple[float, ...]) -> list[tuple[str, ...]]:
+    """Rows of quantity, value, interval."""
+    import spectra
+
+    rows: list[tuple[str, ...]] = [("order n", f"{A.n}", "")]
+    rows += [("spectral radius", f"{spectra.spectral_radius(A):.12g}", "")]
+    rows += [("spectral norm", f"{spectra.spectral_norm(A):.12g}", "")]
+    rows += [("Henrici departure", f"{spectra.henrici_departure(A):.12g}", "")]
+    with progress_of("radii") as progress:
+        for done, epsilon in enumerate(epsilons, start=1):
+            radius = spectra.pseudospectral_radius(A, epsilon)
+            interval = f"{radius.lower:.12g} .. {radius.upper:.12g}"
+            rows += [(f"pseudospectral radius, epsilon {epsilon:g}", f"{radius.value:.12g}", interval)]
+            progress(done, len(epsilons))
+    return [*rows, ("rounding floor of sigma_min", f"{grid.floor:.2g}", "")]
 
 
 def _need_extra() -> None:
