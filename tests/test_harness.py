@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -175,6 +175,7 @@ def test_a_linear_model_is_fooled_exactly_beyond_its_margin(method: str, norm: s
     bounds=st.sampled_from([BOUNDS, None]),
     seed=st.integers(0, 1000),
 )
+@example(budget=2.0**-149, norm="l2", method="pgd", bounds=BOUNDS, seed=0)  # the smallest number of float32
 def test_budgets_and_bounds_are_kept(
     budget: float, norm: str, method: str, bounds: tuple[float, float] | None, seed: int
 ) -> None:
