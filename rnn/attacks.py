@@ -62,7 +62,7 @@ class Threat:
         else:
             length = torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64)
             shrink = (self.budget / length.clamp_min(1e-300)).clamp_max(1.0)
-            allowed = delta.double().abs() * _per_example(shrink, delta)  # exact also where delta is subnormal
+            allowed = delta.double().abs() * _per_example(shrink, delta)  # also for a subnormal delta
             delta = delta * _per_example(shrink, delta).to(delta.dtype)
         result = x + delta
         if self.bounds is not None:
