@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+_HEEDED = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 GRACE = 0.5  # seconds that an interrupted command has to remove its temporary files
 
 
@@ -41,8 +42,10 @@ def supervised(command: Callable[[], int]) -> int:
     if not hasattr(os, "fork"):
         return command()
     alive, held = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)  # until parent and child can answer
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
         os.close(held)
         os.setpgid(0, 0)
         threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
@@ -60,6 +63,7 @@ def _wait(child: int) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     except KeyboardInterrupt:
         return _end(child, signal.SIGINT, "interrupted")
@@ -79,7 +83,7 @@ def _terminate(number: int, _: object) -> None:
 
 def _end(child: int, number: int, word: str) -> int:
     """Pass the signal on, wait a moment, then end the child and all its workers."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for other in _HEEDED:
         signal.signal(other, signal.SIG_IGN)
     os.kill(child, signal.SIGINT)
     deadline = time.monotonic() + GRACE
