@@ -316,7 +316,7 @@ def diagnose(
         Path | None, typer.Option("--html", help="Write a page here.", metavar="FILE")
     ] = None,
     fail_on: Annotated[
-        str | None, typer.Option(help="Exit with 1 on a notice or warning.", metavar="LEVEL")
+        str | None, typer.Option(help="Exit with 1 from this level on: notice or warning.", metavar="LEVEL")
     ] = None,
 ) -> None:
     """Measure every matrix of a trained network, and say what is worth knowing."""

@@ -121,6 +121,8 @@ def named_matrices(source: Any) -> NamedMatrices:
         If the source is no model at all.
     ValueError
         If a file is damaged.
+    FileNotFoundError
+        If there is no file at the path.
 
     Notes
     -----
@@ -142,6 +144,12 @@ def named_matrices(source: Any) -> NamedMatrices:
     NamedMatrix(weight_hh_l0[r], recurrent, 5 x 5)
     NamedMatrix(weight_hh_l0[z], recurrent, 5 x 5)
     NamedMatrix(weight_hh_l0[n], recurrent, 5 x 5)
+
+    By name:
+
+    >>> gates = {record.name: record.matrix for record in named_matrices(torch.nn.GRU(3, 5))}
+    >>> gates["weight_hh_l0[n]"].shape
+    (5, 5)
     """
     table = read_source(source)
     usable, unrecognised = _usable_matrices(table)

@@ -48,6 +48,12 @@ def plot_pseudospectrum(result: Pseudospectrum, ax: Axes | None = None) -> Axes:
     seen in the region. Darker is smaller. Where the values are at or below ``result.floor``, and so rounding
     noise, the plane is hatched; it is dotted where they are below ``result.storage_floor``, and so depend on
     digits that the stored entries lack.
+
+    Examples
+    --------
+    >>> from spectra import gallery, plots, pseudospectrum
+    >>> axes = plots.plot_pseudospectrum(pseudospectrum(gallery.grcar(20), epsilons=[1e-2, 1e-1]))
+    >>> axes.figure.savefig("grcar.png")  # doctest: +SKIP
     """
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
