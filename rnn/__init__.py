@@ -48,7 +48,13 @@ __all__ = [*_ROOM_OF]
 
 def __getattr__(name: str) -> Any:
     if name in _ROOM_OF:
-        return getattr(importlib.import_module(f"rnn.{_ROOM_OF[name]}"), name)
+        try:
+            return getattr(importlib.import_module(f"rnn.{_ROOM_OF[name]}"), name)
+        except ModuleNotFoundError as error:
+            extra = importlib.import_module("rnn.extra")
+            if error.name not in extra.PACKAGES:
+                raise
+            raise ModuleNotFoundError(extra.advice(f"rnn.{name}", [error.name]), name=error.name) from None
     raise AttributeError(f"module 'rnn' has no attribute {name!r}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rnn.extra import advice, missing_packages
 from rnn.supervision import supervised
 from rnn.terminal import print_records, print_table, progress_of
 
@@ -31,7 +31,6 @@ _DIAGNOSED = (
     "pseudospectral_radius",
     "pseudospectral_sensitivity",
 )
-_EXTRA = ("torch", "sklearn", "pandas", "jinja2")
 
 app = typer.Typer(
     name="spectra",
@@ -367,11 +366,9 @@ def _values(A: SchurForm, grid: Pseudospectrum, epsilons: tuple[float, ...]) -> 
 
 
 def _need_extra() -> None:
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    missing = missing_packages()
     if missing:
-        raise ModuleNotFoundError(
-            f'this verb needs {", ".join(missing)}, not installed here: pip install "spectra-rnn[rnn]"'
-        )
+        raise ModuleNotFoundError(advice("this verb", missing))
 
 
 def _numbers(text: str, name: str) -> tuple[Any, ...]:

@@ -78,11 +78,28 @@ class NamedMatrices(Sequence[NamedMatrix]):
     unrecognised: list[tuple[str, str]]
 
     @overload
-    def __getitem__(self, index: int) -> NamedMatrix: ...
+    def __getitem__(self, index: int | str) -> NamedMatrix: ...
     @overload
     def __getitem__(self, index: slice) -> NamedMatrices: ...
-    def __getitem__(self, index: int | slice) -> NamedMatrix | NamedMatrices:
-        """Give one matrix, or some of them."""
+    def __getitem__(self, index: int | str | slice) -> NamedMatrix | NamedMatrices:
+        """Give one matrix, by place or name, or some of them.
+
+        Returns
+        -------
+        NamedMatrix or NamedMatrices
+            One for an int or a name, several for a slice.
+
+        Raises
+        ------
+        KeyError
+            If no matrix has this name.
+        """
+        if isinstance(index, str):
+            found = [record for record in self.records if record.name == index]
+            if not found:
+                names = ", ".join(record.name for record in self.records)
+                raise KeyError(f"no matrix is named {index!r}; there are {names}")
+            return found[0]
         if isinstance(index, slice):
             return NamedMatrices(self.records[index], self.unrecognised)
         return self.records[index]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rnn import cli
+from rnn.extra import advice
 from spectra import Pseudospectrum, __version__, henrici_departure
 from spectra.gallery import grcar
 
@@ -252,7 +253,7 @@ def test_a_verb_that_needs_the_extra_says_so(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
-    line = f'error: this verb needs {package}, not installed here: pip install "spectra-rnn[rnn]"\n'
+    line = f"error: {advice('this verb', [package])}\n"
     out = tmp_path / "out"
     for arguments in (
         ("train", "--out", out),

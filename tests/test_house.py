@@ -56,6 +56,7 @@ ORDER = [
     "rnn.study.demo_pages",
     "rnn.study.demo",
     "rnn.files",
+    "rnn.extra",
     "rnn.terminal",
     "rnn.supervision",
     "rnn.cli",

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import spectra
+from rnn.extra import PACKAGES as EXTRA
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRA = ("torch", "sklearn", "pandas", "jinja2")
 
 
 @pytest.fixture(scope="module")

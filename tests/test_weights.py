@@ -450,3 +450,10 @@ def test_sources_know_where_they_come_from() -> None:
     assert table.origin == "Linear"
     assert table.kinds == {"weight": "linear"}
     assert list(table.tensors) == ["weight", "bias"]
+
+
+def test_a_matrix_is_found_by_name() -> None:
+    found = named_matrices(nn.GRU(3, 4))
+    assert found["weight_hh_l0[n]"] is next(m for m in found if m.gate == "n" and m.role == "recurrent")
+    with pytest.raises(KeyError, match=r"no matrix is named 'weight'; there are weight_ih_l0"):
+        found["weight"]

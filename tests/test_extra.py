@@ -1,0 +1,22 @@
+"""Without the extra [rnn] every name of it says what to install."""
+
+import sys
+
+import pytest
+
+import rnn
+from rnn import extra
+
+
+@pytest.mark.parametrize("name", ["load_task", "attack", "named_matrices"])
+def test_a_name_that_needs_torch_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [m for m in sys.modules if m.startswith("rnn.") and m != "rnn.extra"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=rf"rnn.{name} needs torch.*pip install"):
+        getattr(rnn, name)
+
+
+def test_nothing_is_missing_here() -> None:
+    assert extra.missing_packages() == []
+    assert "scikit-learn" in extra.advice("this", ["sklearn"])
