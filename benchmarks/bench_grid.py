@@ -3,7 +3,7 @@
 Both sides in turn, one thread, Schur form included, 128 x 128 points of the automatic region, rtol 1e-6. The
 peers run on a sample of the points and are scaled up. "one-sided" is the same region cut so that no half
 mirrors the other. The error is the largest abs(difference from the SVD) over what is allowed, rtol sigma_min
-+ floor. "of dgemm" counts 4 n^2 operations a step (16 n^2 for complex matrices) against numpy's product.
++ floor. "of dgemm" counts 4 n^2 operations a step (8 n^2 for complex matrices) against numpy's product.
 """
 
 import time
@@ -68,7 +68,7 @@ def test_grid(benchmark, row, n, name, region):
     iy, ix = others.rng.integers(0, 128, (2, max(4, 4000 // n)))
     exact = peers.svd_loop(A, result.x[ix] + 1j * result.y[iy])
     error = np.abs(result.sigma_min[iy, ix] - exact) / (result.rtol * exact + result.floor)
-    operations = (16 if np.iscomplexobj(A) else 4) * n**2 * result.iterations
+    operations = (8 if np.iscomplexobj(A) else 4) * n**2 * result.iterations
     solved = POINTS if region == "one-sided" or np.iscomplexobj(A) else POINTS // 2
     row(
         {

@@ -13,6 +13,18 @@ import pytest  # noqa: E402
 TABLES = collections.defaultdict(list)
 
 
+def pytest_collection_modifyitems(config, items):
+    """With --benchmark-disable a benchmark is only checked to run: small orders do."""
+    if config.getoption("benchmark_disable"):
+        items[:] = [
+            item for item in items if getattr(item, "callspec", None) is None or small(item.callspec.params)
+        ]
+
+
+def small(parameters):
+    return parameters.get("n", 0) <= 64
+
+
 @pytest.fixture(autouse=True)
 def one_torch_thread():
     import torch
@@ -31,7 +43,8 @@ def pytest_terminal_summary(terminalreporter):
     import numba
     import scipy
 
-    for question, rows in TABLES.items():
+    tables = {question: rows for question, rows in TABLES.items() if rows}
+    for question, rows in tables.items():
         terminalreporter.section(question)
         columns = list(dict.fromkeys(name for entry in rows for name in entry))
         lines = [
@@ -41,7 +54,7 @@ def pytest_terminal_summary(terminalreporter):
         ]
         for line in lines:
             terminalreporter.write_line("| " + " | ".join(line) + " |")
-    if TABLES:
+    if tables:
         versions = f"NumPy {np.__version__}, SciPy {scipy.__version__}, Numba {numba.__version__}"
         terminalreporter.write_line(
             f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {versions}"
