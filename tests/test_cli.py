@@ -402,7 +402,7 @@ def test_demo_makes_one_call_and_prints_what_came_back(
         options.pop("progress")(1, 4, None)
         calls.append((out, options))
         failed = engine.TrialResult(3, "network 3", None, "it broke", "", 0.0)
-        summary = pd.DataFrame({"measure": ["rho"], "all, pooled": ["+0.50 [+0.10, +0.70]"]})
+        summary = pd.DataFrame({"measure": ["rho"], "mean of families": ["+0.50 [+0.10, +0.70]"]})
         table = pd.DataFrame({"cell": ["tanh"] * 4})
         return demo.DemoResult(out, (out / "report.html",), table, table, summary, (failed,), 7.0)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -298,6 +299,15 @@ def test_the_page_names_everything_a_reader_needs(pages):
     assert " nan" not in text.lower()
 
 
+def test_means_of_fewer_families_say_of_how_many(pages):
+    rows = re.findall(
+        r'<tr><th scope="row">(.*?)</th><td[^>]*>(.*?)</td>', pages.files["report.html"].decode()
+    )
+    means = dict(rows)
+    assert means["Jacobian: spectral radius"].endswith("] (3 families)")  # the input Jacobian has none
+    assert means["spectral radius"].endswith("]")
+
+
 def test_the_page_holds_the_figures_themselves(pages):
     import base64
 
@@ -307,7 +317,14 @@ def test_the_page_holds_the_figures_themselves(pages):
 
 
 def test_the_summary_is_text_with_one_row_for_each_measure_shown(pages):
-    assert list(pages.summary.columns) == ["measure", "all, pooled", "tanh", "GRU", "LSTM", "feed-forward"]
+    assert list(pages.summary.columns) == [
+        "measure",
+        "mean of families",
+        "tanh",
+        "GRU",
+        "LSTM",
+        "feed-forward",
+    ]
     assert len(pages.summary) == len(SHOWN)
     assert all(isinstance(cell, str) for cell in pages.summary.to_numpy().ravel())
 

@@ -51,7 +51,8 @@ def test_a_measure_that_beats_the_baselines_is_named():
     models, correlations = study(strength=1.0)
     assert "and 1 more closely than the mere size" in verdict(correlations)
     text = " ".join(said(models, correlations))
-    assert 'that of "Jacobian: spectral norm"' in text
+    assert 'that of "Jacobian: spectral norm" (the Jacobian is that of the state in recurrent' in text
+    assert "; the Jacobian is that of the state in recurrent networks, of the input" in verdict(correlations)
     assert "1 of the other 1 measures correlate more strongly" in text
 
 
@@ -73,6 +74,7 @@ def test_numbers_in_the_sentences_are_those_of_the_tables():
     models, correlations = study(strength=1.0)
     lines = said(models, correlations)
     low, high = models[OUTCOME].min(), models[OUTCOME].max()
+    assert "The attack (PGD, L∞ 0.1) fools them on" in lines[0]
     assert f"fools them on {100 * low:.0f}\u00a0% to {100 * high:.0f}\u00a0%" in lines[0]
     most = models.loc[models[OUTCOME].idxmax()]
     assert "among the 48 that classify at least 95\u00a0% correctly" in lines[1]
@@ -87,7 +89,8 @@ def test_numbers_in_the_sentences_are_those_of_the_tables():
 def test_outcomes_that_hardly_differ_are_pointed_out():
     models, correlations = study(spread=0.02)
     assert any(
-        line.startswith("Where the fooling rates of a family hardly differ")
+        line.startswith("The fooling rates of the GRU networks hardly differ")
+        and "mostly with noise and should not count for much, not even the strongest" in line
         for line in said(models, correlations)
     )
     models, correlations = study(spread=0.3)

@@ -208,7 +208,7 @@ def _correlation_table(correlations: pd.DataFrame, outcome: str) -> Table:
     body = [
         [
             Cell(column_label(measure)),
-            _interval_cell(found.get((measure, POOLED))),
+            _mean_cell(found, measure, cells),
             _interval_cell(found.get((measure, POOLED)), "gain"),
             *(_interval_cell(found.get((measure, cell))) for cell in cells),
         ]
@@ -222,7 +222,9 @@ def _correlation_table(correlations: pd.DataFrame, outcome: str) -> Table:
         title=f"Correlation with the {column_label(outcome)}",
         caption=prose("""
             Spearman's rank correlation [95 % interval]; bold where the interval leaves out 0. Gain:
-            strength of the pooled correlation less that of the better of spectral radius and spectral norm.
+            strength of the mean of families less that of the better of spectral radius and spectral norm.
+            The mean of families averages the correlations within them; where some family has none, the
+            number of those averaged stands behind it.
         """),
         heads=[
             "measure",
@@ -253,6 +255,16 @@ def _interval_cell(row: dict[str, Any] | None, value: str = "spearman") -> Cell:
     names = ("lower", "upper") if value == "spearman" else (f"{value}_lower", f"{value}_upper")
     lower, upper = (row[name] for name in names)
     return Cell(f"{row[value]:+.2f} [{lower:+.2f}, {upper:+.2f}]", strong=bool(lower > 0 or upper < 0))
+
+
+def _mean_cell(found: Mapping[tuple[str, str], dict[str, Any]], measure: str, cells: Sequence[str]) -> Cell:
+    """Give the mean of the families, with their number where some have no correlation."""
+    cell = _interval_cell(found.get((measure, POOLED)))
+    rows = [found.get((measure, name)) for name in cells]
+    count = sum(row is not None and not np.isnan(row["spearman"]) for row in rows)
+    if cell.text == NONE or count == len(cells):
+        return cell
+    return dataclasses.replace(cell, text=f"{cell.text} ({count} families)")
 
 
 def _model_table(models: pd.DataFrame, outcome: str) -> Table:
@@ -299,6 +311,10 @@ def _summary(correlations: pd.DataFrame, outcome: str) -> pd.DataFrame:
     found = _by_cell(correlations, outcome)
     table = {"measure": [column_label(measure) for measure in SHOWN]}
     for block in _blocks(correlations):
-        texts = [_interval_cell(found.get((measure, block))).text for measure in SHOWN]
-        table[CELL_LABELS[block]] = texts if block == POOLED else [text.partition(" [")[0] for text in texts]
+        if block == POOLED:
+            texts = [_mean_cell(found, measure, _blocks(correlations)[1:]).text for measure in SHOWN]
+        else:
+            cells = [_interval_cell(found.get((measure, block))) for measure in SHOWN]
+            texts = [cell.text.partition(" [")[0] for cell in cells]
+        table[CELL_LABELS[block]] = texts
     return pd.DataFrame(table)

@@ -45,13 +45,14 @@ def method_words(models: pd.DataFrame, *, outcome: str) -> list[str]:
             change of an image: of every pixel (L∞; pixels run from 0 to 1) or of all together (L2). The
             fooling rate counts only images that were classified correctly before, so that it does not
             follow from the accuracy. The sentences and figures here are about one attack, chosen
-            beforehand: {column_label(outcome)}. correlations.csv has the others.
+            beforehand: {column_label(outcome).removeprefix("fooling rate, ")}. correlations.csv has the
+            others.
         """),
         prose("""
             Spectral measures were taken of the trained matrix and of the Jacobian. Spearman's rank
             correlation tells whether one number rises or falls with another, from -1 to 1; its interval
-            comes from resampling the networks. Networks are compared within their family only; the pooled
-            value is the average over the families.
+            comes from resampling the networks. Networks are compared within their family only; the "mean
+            of families" is the average of these correlations over the families that have one.
         """),
     ]
 
@@ -75,7 +76,7 @@ def portrait_words(families: Iterable[str], levels: Sequence[float]) -> tuple[st
     caption = prose(f"""
         The trained matrix of one network of each family, that of initial scale nearest to 1: the recurrent
         matrix (tanh), that of the candidate gate (GRU, LSTM), the square hidden layer (feed-forward). Dots:
-        eigenvalues. The contours labelled {named} enclose what eigenvalues can reach when the matrix is
+        eigenvalues. The contours at {named} enclose what eigenvalues can reach when the matrix is
         changed by one of that norm; for a normal matrix they would be circles of that radius about the
         eigenvalues. Dashed: the unit circle, inside which repeated steps shrink.
     """)
@@ -104,8 +105,8 @@ def success_words(outcome: str, measures: Iterable[str]) -> tuple[str, str]:
     label = column_label(outcome)
     caption = prose(f"""
         Each point is one network; upwards the {label}, with its 95 % interval from the number of test
-        images (Wilson). Above each panel Spearman's rank correlation within families, averaged over them,
-        with its 95 % bootstrap interval.
+        images (Wilson). Above each panel Spearman's rank correlation within families, averaged over them
+        (not one over all points), with its 95 % bootstrap interval.
     """)
     alt = prose(f"""
         Scatter plots of {", ".join(map(column_label, measures))} against the {label}, one point per
@@ -131,11 +132,11 @@ def correlation_words(outcome: str) -> tuple[str, str]:
     caption = prose(f"""
         Spearman's rank correlation of each measure with the {label}, with 95 % bootstrap intervals. Filled:
         the interval leaves out 0; among so many, some do so by chance. A dash: no correlation, because the
-        measure does not exist or does not vary there. The Jacobian is that of the state at the mean test
-        state; for the feed-forward networks it is that of the input, which is rectangular and has only
-        norms.
+        measure does not exist or does not vary there; the mean is then over the other families. The
+        Jacobian is that of the state at the mean test state; for the feed-forward networks it is that of
+        the input, which is rectangular and has only norms.
     """)
-    alt = f"Rank correlations of all measures with the {label}, by family and pooled, as in the table below."
+    alt = f"Rank correlations of all measures with the {label}, mean and by family, as in the table below."
     return caption, alt
 
 

@@ -44,7 +44,7 @@ def study_findings(
     pooled = _pooled(correlations, outcome, measures)
     return [
         *_robustness(models, outcome),
-        *_spread(models, outcome),
+        *_spread(models, correlations, outcome, measures),
         *_spectra(models),
         *_baselines(pooled),
         *_strongest(pooled),
@@ -74,7 +74,8 @@ def study_verdict(correlations: pd.DataFrame, *, outcome: str, measures: Sequenc
     if pooled.empty:
         return "Too few networks to tell: correlations need at least five of each family."
     strongest = pooled.loc[[pooled["spearman"].abs().idxmax()]].iloc[0]
-    named = f"{column_label(strongest['measure'])}, {_interval(strongest)}"
+    name = str(strongest["measure"])
+    named = f"{column_label(name)}, {_interval(strongest)}{_which_jacobian(name, '; ')}"
     better = int((pooled["gain_lower"] > 0).sum())
     if better:
         return prose(f"""
@@ -143,8 +144,8 @@ def _robustness(models: pd.DataFrame, outcome: str) -> list[str]:
     accuracy, fooled = models["clean_accuracy"], models[outcome]
     found = prose(f"""
         The {len(models)} networks classify {_percent(accuracy.min())} to {_percent(accuracy.max())} of the
-        test examples correctly. The attack ({column_label(outcome)}) fools them on {_percent(fooled.min())}
-        to {_percent(fooled.max())} of the examples that they had right.
+        test examples correctly. The attack ({column_label(outcome).removeprefix("fooling rate, ")}) fools
+        them on {_percent(fooled.min())} to {_percent(fooled.max())} of the examples that they had right.
     """)
     accurate = models[accuracy >= _ACCURATE].sort_values(outcome)
     if len(accurate) < 2:
@@ -160,7 +161,9 @@ def _robustness(models: pd.DataFrame, outcome: str) -> list[str]:
     ]
 
 
-def _spread(models: pd.DataFrame, outcome: str) -> list[str]:
+def _spread(
+    models: pd.DataFrame, correlations: pd.DataFrame, outcome: str, measures: Sequence[str]
+) -> list[str]:
     # How much of the variance of the rates within a family is left when that of counting is taken off.
     shares = {}
     for cell, part in models.groupby("cell", sort=False):
@@ -168,19 +171,29 @@ def _spread(models: pd.DataFrame, outcome: str) -> list[str]:
         variance = rate.var(ddof=1)
         if len(part) > 2 and variance > 0:
             shares[str(cell)] = max(0.0, 1 - (rate * (1 - rate) / trials).mean() / variance)
-    noisy = [
-        f"{CELL_LABELS.get(cell, cell)} ({_percent(share)})"
-        for cell, share in shares.items()
-        if share < _RELIABLE
-    ]
-    if not noisy:
-        return []
-    return [
-        prose(f"""
-            Where the fooling rates of a family hardly differ, there is little to explain: of their variance
-            less than {_percent(_RELIABLE)} is beyond the chance of a finite test set in {", ".join(noisy)}.
-        """)
-    ]
+    found = []
+    for cell, share in shares.items():
+        if share >= _RELIABLE:
+            continue
+        family = CELL_LABELS.get(cell, cell)
+        rows = correlations[
+            (correlations["outcome"] == outcome)
+            & correlations["measure"].isin(list(measures))
+            & (correlations["block"] == cell)
+            & correlations["spearman"].notna()
+        ]
+        example = ""
+        if len(rows):
+            top = rows.loc[[rows["spearman"].abs().idxmax()]].iloc[0]
+            example = f", not even the strongest, {top['spearman']:+.2f} ({column_label(top['measure'])})"
+        found.append(
+            prose(f"""
+                The fooling rates of the {family} networks hardly differ by more than the chance of a finite
+                test set, which leaves {_percent(share)} of their variance to explain. Correlations within
+                this family are mostly with noise and should not count for much{example}.
+            """)
+        )
+    return found
 
 
 def _spectra(models: pd.DataFrame) -> list[str]:
@@ -235,7 +248,8 @@ def _strongest(pooled: pd.DataFrame) -> list[str]:
     return [
         prose(f"""
             The strongest correlation, averaged over the families, is {_interval(top)}, that of
-            "{column_label(top["measure"])}". Of the {len(order)} measures the interval {tail}
+            "{column_label(top["measure"])}"{_which_jacobian(str(top["measure"]), " (", ")")}. Of the
+            {len(order)} measures the interval {tail}
         """)
     ]
 
@@ -279,6 +293,13 @@ def _many_tests(correlations: pd.DataFrame) -> list[str]:
             remain.
         """)
     ]
+
+
+def _which_jacobian(measure: str, before: str, after: str = "") -> str:
+    if not measure.startswith("jacobian_"):
+        return ""
+    words = "the Jacobian is that of the state in recurrent networks, of the input in feed-forward ones"
+    return f"{before}{words}{after}"
 
 
 def _family(row: pd.Series) -> str:
