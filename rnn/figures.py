@@ -13,6 +13,7 @@ from rnn.study.statistics import POOLED, wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ CELL_LABELS = {
     "gru": "GRU",
     "lstm": "LSTM",
     "feedforward": "feed-forward",
-    POOLED: "all, pooled",
+    POOLED: "mean of families",
 }
 
 # Okabe and Ito's colours, told apart with any colour vision; markers tell the families apart without colour.
@@ -50,10 +51,8 @@ def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
     Returns
     -------
     Figure
-        Each with eigenvalues, unit circle and labelled contours, on equal scales.
+        Each with eigenvalues, unit circle and labelled contours, on equal scales; one legend for all.
     """
-    from matplotlib.lines import Line2D
-
     from spectra.plots import plot_pseudospectrum
 
     columns = min(2, len(results))
@@ -62,15 +61,22 @@ def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(results) :]:
         axes.set_axis_off()
+    entries: dict[str, Artist] = {}
     for axes, (title, result) in zip(panels, results.items(), strict=False):
         plot_pseudospectrum(result, ax=axes)
-        axes.set_title(title)
-        handles, labels = axes.get_legend_handles_labels()
-        if axes.get_legend() is not None:
-            axes.get_legend().remove()
-    handles.append(Line2D([], [], color="black", linewidth=0.7))
-    labels.append("contours, labelled with ε")
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        axes.set_title(title, pad=9)
+        legend = axes.get_legend()
+        if legend is not None:
+            labels = [text.get_text() for text in legend.get_texts()]
+            entries |= dict(zip(labels, legend.legend_handles, strict=True))
+            legend.remove()
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=min(len(entries), 2 * columns),
+        frameon=False,
+    )
     return figure
 
 
@@ -84,7 +90,7 @@ def draw_success(
     models : DataFrame
         Columns ``cell``, ``clean_correct`` (number of examples right when clean), the measures and `outcome`.
     correlations : DataFrame
-        From `correlate`; its pooled rows head the panels.
+        From `correlate`; its rows of the mean over the families head the panels.
     outcome : str
         Column of a fooling rate (share of the clean-correct examples).
     measures : sequence of str
@@ -97,13 +103,13 @@ def draw_success(
     """
     columns = min(3, len(measures))
     rows = -(-len(measures) // columns)
-    figure = _figure(4.0 * columns, 3.5 * rows + 0.5)
+    figure = _figure(3.6 * columns, 3.4 * rows + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in panels.ravel()[len(measures) :]:
         axes.set_axis_off()
     for axes, measure in zip(panels.ravel(), measures, strict=False):
         _scatter(axes, models, measure, outcome)
-        axes.set_title(_pooled_line(correlations, measure, outcome), fontsize="medium")
+        axes.set_title(_mean_line(correlations, measure, outcome), fontsize="medium", pad=8)
     for axes in panels[:, 0]:
         axes.set_ylabel(column_label(outcome))
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -130,7 +136,7 @@ def draw_correlations(correlations: pd.DataFrame, *, outcome: str, measures: Seq
     """
     rows = correlations[(correlations["outcome"] == outcome) & correlations["measure"].isin(list(measures))]
     blocks = sorted(rows["block"].unique(), key=lambda block: (block != POOLED, _cell_rank(block)))
-    figure = _figure(2.4 * len(blocks) + 3.0, 0.27 * len(measures) + 1.3)
+    figure = _figure(1.7 * len(blocks) + 3.0, 0.27 * len(measures) + 1.3)
     panels = figure.subplots(1, len(blocks), squeeze=False, sharex=True, sharey=True).ravel()
     for axes, block in zip(panels, blocks, strict=True):
         part = rows[rows["block"] == block].set_index("measure").reindex(list(measures))
@@ -213,7 +219,7 @@ def _forest(axes: Axes, value: np.ndarray, lower: np.ndarray, upper: np.ndarray,
     axes.grid(axis="x", alpha=0.25)
 
 
-def _pooled_line(correlations: pd.DataFrame, measure: str, outcome: str) -> str:
+def _mean_line(correlations: pd.DataFrame, measure: str, outcome: str) -> str:
     rows = correlations[
         (correlations["measure"] == measure)
         & (correlations["outcome"] == outcome)
@@ -221,9 +227,9 @@ def _pooled_line(correlations: pd.DataFrame, measure: str, outcome: str) -> str:
         & correlations["spearman"].notna()
     ]
     if rows.empty:
-        return "no pooled correlation"
+        return "no correlation"
     row = rows.iloc[0]
-    return f"pooled: {row['spearman']:+.2f} [{row['lower']:+.2f}, {row['upper']:+.2f}]"
+    return f"Spearman, mean of families:\n{row['spearman']:+.2f} [{row['lower']:+.2f}, {row['upper']:+.2f}]"
 
 
 def _cell_rank(cell: str) -> tuple[int, str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import itertools
 
@@ -69,11 +70,14 @@ def test_points_and_error_bars_are_the_numbers_of_the_table(tables):
     np.testing.assert_allclose(ends, np.column_stack([lower, upper]), rtol=1e-12)
 
 
-def test_panels_are_labelled_and_headed_by_the_pooled_correlation(tables):
+def test_panels_are_labelled_and_headed_by_the_mean_correlation(tables):
     models, correlations = tables
     figure = draw_success(models, correlations, outcome=OUTCOME, measures=MEASURES)
     row = correlations[(correlations["measure"] == MEASURES[0]) & (correlations["block"] == POOLED)].iloc[0]
-    assert f"pooled: {row['spearman']:+.2f} [{row['lower']:+.2f}, {row['upper']:+.2f}]" in texts(figure)
+    assert (
+        f"Spearman, mean of families:\n{row['spearman']:+.2f} [{row['lower']:+.2f}, {row['upper']:+.2f}]"
+        in texts(figure)
+    )
     assert "fooling rate, PGD, L∞ 0.1" in texts(figure)
     assert "spectral norm" in texts(figure)
     (legend,) = figure.legends
@@ -123,6 +127,19 @@ def test_portraits_have_titles_one_legend_and_equal_scales():
     assert overlapping(figure) == []
 
 
+def test_the_shared_legend_explains_noise_and_levels_that_have_no_label():
+    A = np.diag([0.2, 0.8]).astype(np.float32)
+    coarse = pseudospectrum(A, region=(-1, 1, -1, 1), epsilons=(0.02, 0.5), shape=(101, 101))
+    noisy = dataclasses.replace(coarse, floor=0.1, storage_floor=0.3)
+    (legend,) = draw_portraits({"coarse": coarse, "noisy": noisy}).legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels.count("eigenvalues") == labels.count("unit circle") == 1
+    assert r"$\varepsilon =$ $0.02$" in labels
+    hatches = {label: handle.get_hatch() for label, handle in zip(labels, legend.legend_handles, strict=True)
+               if label.split(",")[0] in {"rounding noise", "digits not stored"}}  # fmt: skip
+    assert hatches == {"rounding noise, below 1e-01": "////", "digits not stored, below 3e-01": ".."}
+
+
 def test_png_is_an_image(tables):
     models, correlations = tables
     png = figure_png(draw_success(models, correlations, outcome=OUTCOME, measures=MEASURES[:1]))
@@ -136,5 +153,5 @@ def test_figures_without_correlations_say_so(tables):
     models, _correlations = tables
     few = correlate(models.groupby("cell").head(2), measures=MEASURES, outcomes=[OUTCOME], draws=10)
     figure = draw_success(models, few, outcome=OUTCOME, measures=MEASURES[:2])
-    assert texts(figure).count("no pooled correlation") == 2
+    assert texts(figure).count("no correlation") == 2
     assert len(draw_correlations(few, outcome=OUTCOME, measures=MEASURES).axes) == 3
