@@ -82,11 +82,11 @@ class Diagnosis:
         return max((finding.level for finding in self.findings), key=LEVELS.index, default="pass")
 
     def __str__(self) -> str:
-        lines = [f"{len(self.table)} matrices, {len(self.unrecognised)} entries not understood"]
+        lines = [f"{_matrices(len(self.table))}, {len(self.unrecognised)} entries not understood"]
         return "\n".join([*lines, *map(str, self.findings)])
 
     def __repr__(self) -> str:
-        return f"Diagnosis of {len(self.table)} matrices: {self.level}, {len(self.findings)} findings"
+        return f"Diagnosis of {_matrices(len(self.table))}: {self.level}, {len(self.findings)} findings"
 
     def _repr_html_(self) -> str:
         findings = "".join(f"<li>{html.escape(str(finding))}</li>" for finding in self.findings)
@@ -289,14 +289,17 @@ def _nonnormality(name: str, row: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("notice", name, prose(text))
 
 
+def _matrices(count: int) -> str:
+    return f"{count} {'matrix' if count == 1 else 'matrices'}"
+
+
 def _page(diagnosis: Diagnosis) -> Report:
     labels = {measure.name: measure.label for measure in MEASURES}
     counts = Counter(finding.level for finding in diagnosis.findings)
-    count = len(diagnosis.table)
     summary = ", ".join(f"{level}: {counts[level]}" for level in reversed(LEVELS))
     return Report(
         title="Diagnosis of a trained network",
-        lead=f"{count} {'matrix' if count == 1 else 'matrices'}. Findings: {summary}.",
+        lead=f"{_matrices(len(diagnosis.table))}. Findings: {summary}.",
         findings=[str(finding) for finding in diagnosis.findings],
         tables=[
             Table(

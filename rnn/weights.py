@@ -110,7 +110,8 @@ class NamedMatrices(Sequence[NamedMatrix]):
 
     def __repr__(self) -> str:
         """One line for each matrix and each entry that was not understood."""
-        lines = [f"{len(self.records)} matrices, {len(self.unrecognised)} entries not understood"]
+        noun = "matrix" if len(self.records) == 1 else "matrices"
+        lines = [f"{len(self.records)} {noun}, {len(self.unrecognised)} entries not understood"]
         lines += [
             f"  {record.name}: {record.role}, {' x '.join(map(str, record.matrix.shape))}" for record in self
         ]
