@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix
 from spectra.errors import AccuracyWarning, ConvergenceError
-from spectra.resolvent import norm_bound, rounding_floor, smallest_singular_values
+from spectra.resolvent import common_unit, norm_bound, rounding_floor, smallest_singular_values
 from spectra.results import Extremum
 from spectra.schur import SchurForm
 
@@ -84,7 +84,8 @@ def _pencil_eigenvalues(left: Matrix, right: Matrix) -> Points:
         mu = mu[mu != 1.0]
         return np.asarray((1.0 + mu) / (1.0 - mu))
     alpha, beta = eigvals(left, right, homogeneous_eigvals=True)
-    return np.asarray(alpha[beta != 0] / beta[beta != 0])
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no crossing
+        return np.asarray(alpha[beta != 0] / beta[beta != 0])
 
 
 def _line_middles(z: Points, value: float) -> Points:
@@ -168,7 +169,7 @@ class _Search:
     """One criss-cross search, in units of the larger of ``form.scale`` and, to a power of two, epsilon."""
 
     def __init__(self, form: SchurForm, epsilon: float, curve: Curve) -> None:
-        unit = max(form.scale, float(2.0 ** np.floor(np.log2(epsilon))))
+        unit = common_unit(form, epsilon)
         self.form, self.curve, self.unit = form, curve, unit
         self.A, self.epsilon = form.A / unit, epsilon / unit
         self.scaled = dataclasses.replace(

@@ -116,12 +116,15 @@ class _Batches:
         sigma[on_root], lower[on_root] = 0.0, 0.0
         here = np.flatnonzero(~on_root)
         lanczos = _Lanczos.start(self, z[here], (here + first) % self.starts.shape[1])
+        caution = kernels.CAUTION * np.sqrt(len(self.T))
         ceiling = min(accuracy.floor**-2.0, 1e300) if accuracy.floor > 0 else 1e300
         while len(here) and lanczos.steps < kernels.MAX_STEPS:
             theta, first2, residual = lanczos.step()
             settled = np.isfinite(theta) & (theta < ceiling) & np.isfinite(residual)
-            done = ~settled | (residual <= accuracy.rtol * theta)
-            excess = accuracy.widening * np.sqrt(first2) * residual
+            hidden = np.sqrt(first2) * residual
+            small = np.maximum(residual, caution * hidden) <= accuracy.rtol * theta
+            done = ~settled | small
+            excess = accuracy.widening * hidden
             with np.errstate(all="ignore"):
                 value = np.where(np.isfinite(theta) & (theta < 1e300), 1 / np.sqrt(theta), 0.0)
                 bound = np.where(settled, 1 / np.sqrt(theta + excess), 0.0)

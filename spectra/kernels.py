@@ -25,6 +25,7 @@ def _lane_count() -> int:
 
 LANES = _lane_count()
 ROWS = 4  # rows of a panel: two slots of two
+CAUTION = 8.0  # how many times less than usual a start may meet the top eigenvector, and yet find it in time
 MAX_STEPS = 1000  # Lanczos steps after which a point is given back unsolved
 
 compiled = njit(nogil=True, error_model="numpy", cache=True)
@@ -388,7 +389,9 @@ def solve_points(
         sqrt((n - 1) / delta): from a random start the largest eigenvalue exceeds the Ritz value theta by more
         than widening * abs(s_1) * residual with probability at most delta.
     rtol : float
-        Stop when the residual has sunk to this share of the Ritz value,
+        Stop when the residual has sunk to this share of the Ritz value, and so has what a start that meets
+        the top eigenvector `CAUTION` times less than most can hide: where the Ritz values are all but equal
+        (far from the spectrum) the first residuals are small before the top one is found;
     floor : float
         or when sigma has sunk to this level of rounding noise (lower is 0 then).
     stop : (1,) uint8
@@ -401,6 +404,7 @@ def solve_points(
         Out: Lanczos steps taken.
     """
     n, points, ceiling = starts.shape[1], zr.shape[0], min(1.0 / (floor * floor), 1e300)
+    caution = CAUTION * np.sqrt(float(n))
     # the last two Lanczos vectors, not normalised, in rows new:new + n and old:old + n of Q
     V, Q, new, old = np.zeros((n, 2 * LANES)), np.zeros((2 * n, 2 * LANES)), 0, n
     inverses = np.zeros((n // 2, 2 * LANES))
@@ -467,8 +471,9 @@ def solve_points(
                 continue
             best, residual, k = state[THETA, c], np.sqrt(state[RESIDUAL2, c]), int(state[COUNT, c])
             if best < ceiling and residual < 1e300:
-                if residual <= rtol * best:
-                    excess = widening * np.sqrt(state[FIRST2, c]) * residual
+                hidden = np.sqrt(state[FIRST2, c]) * residual
+                if max(residual, caution * hidden) <= rtol * best:
+                    excess = widening * hidden
                     sigma[i], lower[i] = 1.0 / np.sqrt(best), 1.0 / np.sqrt(best + excess)
                 elif k < MAX_STEPS:
                     continue

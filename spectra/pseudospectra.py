@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from spectra.cost import refuse_what_does_not_fit
 from spectra.criss_cross import CIRCLES, LINES, Curve, farthest_point
 from spectra.resolvent import SmallestSingularValues, dense_sigma_min, norm_bound, smallest_singular_values
 from spectra.results import Extremum, Pseudospectrum
+from spectra.scaling import refuse_overflow
 from spectra.schur import SchurForm, matrix_of, schur_form
 from spectra.threads import Progress
 
@@ -70,8 +72,8 @@ def pseudospectrum(
     TypeError
         If A is no array of numbers, or an option is of the wrong type.
     ValueError
-        If A is not square, is empty or holds NaN or inf, an option is out of range, or the grid would not fit
-        into memory (`grid_cost` tells beforehand).
+        If A is not square, is empty or holds NaN or inf, an option is out of range, A or the region come near
+        the largest float, or the grid would not fit into memory (`grid_cost` tells beforehand).
 
     Notes
     -----
@@ -104,7 +106,9 @@ def pseudospectrum(
     matrix = matrix_of(A)
     refuse_what_does_not_fit(len(matrix), (ny, nx), matrix.dtype == np.float64)
     form = schur_form(A)
+    refuse_overflow(norm_bound(form), "the entries of A")
     xmin, xmax, ymin, ymax = limits or _automatic_region(form)
+    refuse_overflow(norm_bound(form) + max(map(abs, (xmin, xmax, ymin, ymax))), "A and region")
     x, y = np.linspace(xmin, xmax, nx), np.linspace(ymin, ymax, ny)
     mirrored = form.is_real and ymin == -ymax
     half = y[ny // 2 :] if mirrored else y
@@ -113,7 +117,8 @@ def pseudospectrum(
     solver = functools.partial(
         smallest_singular_values, rtol=rtol, delta=_DELTA, threads=threads, device=device
     )
-    grid = _Grid(form, z, wanted, solver, progress)
+    cell = float(np.hypot((xmax - xmin) / (nx - 1), (ymax - ymin) / (ny - 1)))
+    grid = _Grid(form, z, cell, wanted, solver, progress)
     sigma, lower, upper, computed = grid.sigma, grid.lower, grid.upper, grid.computed
     if mirrored:
         sigma, lower, upper, computed = (
@@ -159,7 +164,8 @@ def pseudospectral_abscissa(A: ArrayLike | SchurForm, epsilon: float) -> Extremu
     TypeError
         If A is no array of numbers or epsilon no real number.
     ValueError
-        If A is not square, is empty or holds NaN or inf, or epsilon is negative or not finite.
+        If A is not square, is empty or holds NaN or inf, epsilon is negative or not finite, or the norm of A
+        and epsilon together come near the largest float.
     ConvergenceError
         If the search does not settle; ``error.best`` holds the best result.
 
@@ -205,7 +211,8 @@ def pseudospectral_radius(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
     TypeError
         If A is no array of numbers or epsilon no real number.
     ValueError
-        If A is not square, is empty or holds NaN or inf, or epsilon is negative or not finite.
+        If A is not square, is empty or holds NaN or inf, epsilon is negative or not finite, or the norm of A
+        and epsilon together come near the largest float.
     ConvergenceError
         If the search does not settle; ``error.best`` holds the best result.
 
@@ -227,10 +234,12 @@ def pseudospectral_radius(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
     """
     form = schur_form(A)
     found = _extreme_level(form, epsilon, CIRCLES)
-    z = found.points[0]
-    if abs(z - found.value) > 1e-6 * found.value:
+    # a point whose real part exceeds the value lies within `near` of it on the real axis; where the
+    # pseudospectrum comes that near, both extrema can be one, and must not differ by rounding the wrong way
+    gap = found.upper - found.value
+    near = gap + math.sqrt(gap) * math.sqrt(found.upper + found.value)
+    if dense_sigma_min(form, complex(found.value)) > epsilon + 2 * near:
         return found
-    # attained on the positive real axis: there both extrema are one, and must agree to the last bit
     right = _extreme_level(form, epsilon, LINES)
     return right if right.value > found.value else found
 
@@ -238,6 +247,7 @@ def pseudospectral_radius(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
 def _extreme_level(A: ArrayLike | SchurForm, epsilon: float, curve: Curve) -> Extremum:
     epsilon = non_negative(epsilon, "epsilon")
     form = schur_form(A)
+    refuse_overflow(norm_bound(form) + epsilon, "A and epsilon")
     if epsilon > 0:
         return farthest_point(form, epsilon, curve)
     level = curve.level(form.eigenvalues)
@@ -253,6 +263,7 @@ class _Grid:
         self,
         form: SchurForm,
         z: NDArray[np.complex128],
+        cell: float,
         wanted: Floats,
         solver: Callable[..., SmallestSingularValues],
         progress: Progress | None,
@@ -265,7 +276,7 @@ class _Grid:
         if len(wanted) == 0:
             self._solve(np.ones(z.shape, dtype=bool))
         else:
-            self._solve_near(wanted)
+            self._solve_near(wanted, cell)
         self._resolve_contradictions()
 
     def _solve(self, chosen: NDArray[np.bool_]) -> None:
@@ -285,9 +296,8 @@ class _Grid:
         settled = size - chosen - int((~self.computed).sum() - chosen)
         return lambda done, _: report(settled + done, size)
 
-    def _solve_near(self, wanted: Floats) -> None:
+    def _solve_near(self, wanted: Floats, cell: float) -> None:
         """Solve on ever finer grids the points not yet proven to lie in cells without a contour."""
-        cell = abs(self.z[1, 1] - self.z[0, 0])
         stride = _COARSEST
         while stride >= 1:
             level = np.zeros(self.z.shape, dtype=bool)
@@ -309,11 +319,10 @@ class _Grid:
 
     def _spread(self, dy: int, dx: int) -> None:
         """Carry intervals one way across the whole grid, up to `_COARSEST` points."""
+        to, of = self._shifted(dy, dx), self._shifted(-dy, -dx)
+        if self.z[to].size == 0:  # a single row has no neighbours
+            return
         for _ in range(_COARSEST):
-            to = np.s_[max(dy, 0) : self.z.shape[0] + min(dy, 0), max(dx, 0) : self.z.shape[1] + min(dx, 0)]
-            of = np.s_[
-                max(-dy, 0) : self.z.shape[0] + min(-dy, 0), max(-dx, 0) : self.z.shape[1] + min(-dx, 0)
-            ]
             step = abs(self.z[to].flat[0] - self.z[of].flat[0])
             self.lower[to] = np.maximum(self.lower[to], self.lower[of] - step)
             self.upper[to] = np.minimum(self.upper[to], self.upper[of] + step)

@@ -10,7 +10,7 @@ from scipy.linalg import svdvals
 
 from spectra import kernels
 from spectra.layout import Accuracy, PaddedFactor, padded_factor
-from spectra.scaling import UNIT_ROUNDOFF
+from spectra.scaling import SMALLEST_UNIT, UNIT_ROUNDOFF
 from spectra.schur import SchurForm
 from spectra.threads import Progress, run_blocks
 
@@ -56,6 +56,25 @@ def norm_bound(form: SchurForm) -> float:
     return float(min(np.linalg.norm(size), mixed)) * form.scale
 
 
+def common_unit(form: SchurForm, size: float) -> float:
+    """Give a power of two near the larger of the entries of A and another number, to compute in.
+
+    Parameters
+    ----------
+    form : SchurForm
+        The matrix.
+    size : float
+        The number, at least 0.
+
+    Returns
+    -------
+    float
+        The unit; neither it nor its reciprocal leaves the range of normal floats.
+    """
+    least = form.scale if form.A.any() else SMALLEST_UNIT
+    return max(least, float(2.0 ** np.floor(np.log2(size))) if size > 0 else 0.0)
+
+
 def rounding_floor(form: SchurForm, farthest: float) -> float:
     """Level below which a computed σ_min(zI - A) is noise: n u (‖A‖ + |z|), with at least n = 10.
 
@@ -93,7 +112,8 @@ def smallest_singular_values(
     z : ndarray of complex, shape (m,)
         The points.
     rtol : float
-        Relative residual at which a point is done: σ_min is then within rtol / 2 of a singular value.
+        Relative residual at which a point is done: σ_min is then within rtol / 2 of a singular value, and
+        within rtol of the smallest unless the start meets its vector far less than most do.
     delta : float
         Probability that some `lower` fails, over the random starting vectors.
     threads : int, optional
@@ -120,7 +140,7 @@ def smallest_singular_values(
     m = len(z)
     farthest = float(np.abs(z).max(initial=0.0))
     floor = rounding_floor(form, farthest)
-    unit = max(form.scale, float(2.0 ** np.floor(np.log2(farthest))) if farthest > 0 else 0.0)
+    unit = common_unit(form, farthest)
     accuracy = Accuracy(float(np.sqrt((form.n - 1) * max(m, 1) / delta)), rtol, floor / unit)
     if device is None:
         solved = _solve_on_cores(form, unit, z / unit, accuracy, threads, progress)
@@ -192,5 +212,6 @@ def dense_sigma_min(form: SchurForm, z: complex) -> float:
     float
         The value, in the units of A, to within the rounding floor.
     """
-    shifted = (z / form.scale) * np.eye(form.n) - form.T
-    return float(svdvals(shifted, overwrite_a=True, check_finite=False)[-1]) * form.scale
+    unit = common_unit(form, abs(z))
+    shifted = (z / unit) * np.eye(form.n) - form.T * (form.scale / unit)
+    return float(svdvals(shifted, overwrite_a=True, check_finite=False)[-1]) * unit

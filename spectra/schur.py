@@ -11,7 +11,7 @@ from scipy.linalg import get_lapack_funcs
 
 from spectra.checks import Matrix, square_matrix
 from spectra.errors import ConvergenceError
-from spectra.scaling import rescaled, unit_scaled
+from spectra.scaling import SMALLEST_UNIT, rescaled, unit_scaled
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +26,8 @@ class SchurForm:
         Upper triangular (complex A), or upper quasi-triangular with standardised 2 x 2 blocks (real A), in
         C order and in units of `scale`.
     scale : float
-        A power of two near the largest entry of A, so that T neither overflows nor underflows; 1 for A = 0.
+        A power of two near the largest entry of A, so that T neither overflows nor underflows; 1 for A = 0,
+        and 2^-1021, whose reciprocal is a float, where the entries are smaller still.
     eigenvalues : ndarray of complex, shape (n,)
         Eigenvalues of A in the order of T's diagonal, in the units of A (a part beyond the floats is inf).
     entry_roundoff : float
@@ -92,7 +93,7 @@ def schur_form(A: ArrayLike | SchurForm) -> SchurForm:
     if isinstance(A, SchurForm):
         return A
     matrix = square_matrix(A)
-    scaled, scale = unit_scaled(matrix)
+    scaled, scale = unit_scaled(matrix, smallest=SMALLEST_UNIT)
     gees: Any = get_lapack_funcs("gees", (scaled,))
     # real eigenvalues first (free, and for the grid kernel 2 x 2 blocks are then aligned in pairs of rows)
     sort = int(scaled.dtype == np.float64)

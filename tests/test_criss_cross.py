@@ -151,6 +151,29 @@ def test_zero_one_by_one_and_extreme_scales(measure):
 
 
 @pytest.mark.parametrize("measure", MEASURES.values())
+@pytest.mark.parametrize("size", [0.0, 2.0**-1074, 1e-320, 1e-310])
+@pytest.mark.parametrize("epsilon", [2.0**-1074, 1e-310, 1e-300, 0.1])
+def test_subnormal_numbers(measure, size, epsilon):
+    found = measure(size * np.eye(2), epsilon)
+    assert found.lower <= found.value <= found.upper
+    assert found.value == pytest.approx(size + epsilon, rel=1e-12, abs=2.0**-1072)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values())
+@pytest.mark.parametrize("epsilon", [0, 0.1])
+def test_sums_beyond_the_floats_are_refused(measure, epsilon):
+    with pytest.raises(ValueError, match=r"A and epsilon reach up to .* divide them by a power of two"):
+        measure(np.full((2, 2), 1.7e308), epsilon)
+
+
+@pytest.mark.parametrize("n", range(2, 14))
+@pytest.mark.parametrize("epsilon", [1.0301857131358738e-05, 1e-3, 0.1, 0.5])
+def test_the_radius_is_never_below_the_abscissa(n, epsilon):
+    ring = np.roll(np.eye(n), 1, axis=0)  # the radius is attained n times, once on the positive real axis
+    assert pseudospectral_radius(ring, epsilon).value >= pseudospectral_abscissa(ring, epsilon).value
+
+
+@pytest.mark.parametrize("measure", MEASURES.values())
 def test_below_the_noise_it_warns_and_widens(measure):
     with pytest.warns(AccuracyWarning, match="rounding level"):
         found = measure(np.eye(5) + np.eye(5, k=1), 1e-300)

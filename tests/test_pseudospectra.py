@@ -128,6 +128,46 @@ def test_a_region_far_from_the_spectrum():
     np.testing.assert_allclose(result.sigma_min, np.abs(result.x + 1j * result.y[:, None]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("rtol", [1e-2, 1e-4, 1e-6])
+def test_values_far_from_the_spectrum_keep_the_promise(rtol):
+    # there all singular values of zI - A are nearly equal: small residuals come before the smallest of them
+    for seed in range(8):
+        A = random_matrix(seed, 60, "real") + 50
+        for far in (1e4, 1e6, 1e8):
+            result = pseudospectrum(A, region=(-far, far, 1, far), shape=(6, 6), rtol=rtol)
+            check_against_svd(A, result, 36)
+
+
+def test_subnormal_entries():
+    tiny = 2.0**-1074
+    result = pseudospectrum([[8 * tiny, 0.0], [0.0, -8 * tiny]], shape=(5, 5))
+    assert np.all((result.lower <= result.sigma_min) & (result.sigma_min <= result.upper))
+    near = pseudospectrum([[8 * tiny, 0.0], [0.0, -8 * tiny]], region=(-1, 1, -1, 1), shape=(3, 3))
+    assert near.sigma_min[0, 1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("region", [None, (-1, 1, -1, 1)])
+def test_sums_beyond_the_floats_are_refused(region):
+    with pytest.raises(ValueError, match=r"entries of A reach up to .* divide them by a power of two"):
+        pseudospectrum(np.full((2, 2), 1.7e308), region=region)
+
+
+def test_regions_beyond_the_floats_are_refused():
+    with pytest.raises(ValueError, match="A and region reach up to"):
+        pseudospectrum(np.eye(2), region=(1.5e308, 1.7e308, 0, 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 9), (9, 2), (3, 3)])
+@pytest.mark.parametrize("region", [None, (-1, 3, -3, 3), (-1, 3, 0.5, 3)])
+def test_wanted_levels_on_the_smallest_grids(shape, region):
+    A = gallery.grcar(10)
+    plain = pseudospectrum(A, shape=shape, region=region)
+    wanted = pseudospectrum(A, shape=shape, region=region, epsilons=[0.1])
+    assert np.all((wanted.lower <= plain.upper) & (plain.lower <= wanted.upper))
+    solved = wanted.computed
+    np.testing.assert_allclose(wanted.sigma_min[solved], plain.sigma_min[solved], rtol=2e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.complex64])
 def test_narrow_types_are_widened(dtype):
     A = np.array([[1, 2], [3, 4]], dtype=dtype)

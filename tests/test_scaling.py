@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import squares
 
-from spectra.scaling import rescaled, unit_scaled
+from spectra.scaling import refuse_overflow, rescaled, unit_scaled
 
 
 @given(squares(), st.integers(-1000, 1000))
@@ -35,6 +35,19 @@ def test_a_zero_matrix_keeps_its_scale():
 def test_a_wide_range_underflows_without_a_warning():
     scaled, _ = unit_scaled(np.array([[1e300, 1e-300]]))
     assert scaled[0, 1] == 0.0
+
+
+def test_a_smallest_unit_can_be_set():
+    scaled, scale = unit_scaled(np.array([[2.0**-1074]]), smallest=2.0**-1021)
+    assert (scaled[0, 0], scale) == (2.0**-53, 2.0**-1021)
+    assert unit_scaled(np.array([[3.0]]), smallest=2.0**-1021)[1] == 2.0
+
+
+def test_what_leaves_the_floats_is_refused():
+    refuse_overflow(1e300, "A")
+    for reach in (1e308, np.inf, np.nan):
+        with pytest.raises(ValueError, match="A reach up to"):
+            refuse_overflow(reach, "A")
 
 
 def test_rescaling_treats_the_parts_apart():

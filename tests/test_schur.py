@@ -64,7 +64,7 @@ def test_the_callers_matrix_is_copied_and_left_alone():
     assert F.A[0, 0] == 1.0
 
 
-@pytest.mark.parametrize("size", [1.7e308, 1e300, 1.0, 1e-300, 2.0**-1074])
+@pytest.mark.parametrize("size", [1.7e308, 1e300, 1.0, 1e-300, 2.0**-1020])
 @pytest.mark.parametrize("unit", [1.0, 1j, 1 + 1j])
 def test_the_scale_is_a_power_of_two_that_keeps_the_factor_at_unit_size(size, unit):
     F = schur_form(np.array([[1.0, 0.5], [0.25, 1.0]]) * size * unit)
@@ -84,6 +84,7 @@ def test_zero_one_by_one_and_subnormal_matrices():
     assert not schur_form(np.zeros((3, 3))).eigenvalues.any()
     assert schur_form([[3 - 4j]]).eigenvalues[0] == 3 - 4j
     tiny = 2.0**-1074
+    assert np.isfinite(1 / schur_form([[tiny]]).scale)
     assert schur_form([[tiny, 0.0], [0.0, -3 * tiny]]).eigenvalues.tolist() == [tiny, -3 * tiny]
     assert schur_form([[1j * tiny]]).eigenvalues[0] == 1j * tiny
 
