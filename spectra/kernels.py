@@ -343,6 +343,22 @@ def _top_ritz_value(alpha, beta, at, count, most, high):
     return mu - p / q, first, first * (ratio * ratio)
 
 
+ZR, ZI, COUNT, SCALE, OLD_SCALE, ALPHA, BETA, THETA, FIRST2, RESIDUAL2 = range(10)  # rows of a state
+
+
+@compiled
+def _begin(lane, zr, zi, start, Q, new, old, alpha, beta, most, state):
+    """Start a lane on the point z from the vector `start`."""
+    for i in range(start.shape[0]):
+        Q[new + i, lane], Q[new + i, LANES + lane] = start[i, 0], start[i, 1]
+        Q[old + i, lane], Q[old + i, LANES + lane] = 0.0, 0.0
+    for j in range(most + 1):
+        alpha[j, lane], beta[j, lane] = 0.0, 0.0
+    for row in range(10):
+        state[row, lane] = 0.0
+    state[ZR, lane], state[ZI, lane], state[SCALE, lane] = zr, zi, 1.0
+
+
 @compiled
 def ritz_values(alpha, beta, high, theta, first2, last2):
     """Largest eigenvalue and ends of its eigenvector of many tridiagonal matrices of one order, one a column.
@@ -410,7 +426,6 @@ def solve_points(
     inverses = np.zeros((n // 2, 2 * LANES))
     alpha, beta = np.zeros((MAX_STEPS + 1, LANES)), np.zeros((MAX_STEPS + 1, LANES))
     state = np.zeros((10, LANES))
-    ZR, ZI, COUNT, SCALE, OLD_SCALE, ALPHA, BETA, THETA, FIRST2, RESIDUAL2 = range(10)
     state[ZR] = 1e3  # lanes without a point compute on this
     index = np.full(LANES, -1)
     queue, busy, most = 0, 0, 0
@@ -424,15 +439,8 @@ def solve_points(
             if queue == points:
                 continue
             index[c] = queue
-            start = (queue + origin) % starts.shape[0]
-            for i in range(n):
-                Q[new + i, c], Q[new + i, LANES + c] = starts[start, i, 0], starts[start, i, 1]
-                Q[old + i, c], Q[old + i, LANES + c] = 0.0, 0.0
-            for j in range(most + 1):
-                alpha[j, c], beta[j, c] = 0.0, 0.0
-            for row in range(10):
-                state[row, c] = 0.0
-            state[ZR, c], state[ZI, c], state[SCALE, c] = zr[queue], zi[queue], 1.0
+            start = starts[(queue + origin) % starts.shape[0]]
+            _begin(c, zr[queue], zi[queue], start, Q, new, old, alpha, beta, most, state)
             queue += 1
             busy += 1
         if busy == 0 or stop[0] != 0:
