@@ -66,7 +66,8 @@ class Threat:
             delta = delta * _per_example(shrink, delta).to(delta.dtype)
         result = x + delta
         if self.bounds is not None:
-            result = result.clamp(*self.bounds)
+            largest_float = torch.finfo(result.dtype).max  # bounds beyond it bind nothing
+            result = result.clamp(max(self.bounds[0], -largest_float), min(self.bounds[1], largest_float))
         too_far = (result.double() - x.double()).abs() > allowed
         return torch.where(too_far, torch.nextafter(result, x), result)
 

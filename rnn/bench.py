@@ -199,6 +199,8 @@ def checked_bench(
     weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
     if weight is not None and weight.dtype != x.dtype:
         raise TypeError(f"x is {x.dtype} and model has {weight.dtype} weights; pass x.to({weight.dtype})")
+    if x.layout != torch.strided or x.is_meta:
+        raise TypeError(f"x is a tensor of layout {x.layout} on {x.device}; expected a dense one with values")
     if x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected at least one example, (N, ...) with N >= 1")
     with torch.inference_mode(False):
@@ -217,17 +219,20 @@ def checked_bench(
 
 def _checked_labels(y: Any, count: int) -> Tensor:
     try:
-        labels = torch.as_tensor(y)
+        labels = torch.as_tensor(y if isinstance(y, Tensor) else np.array(y))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"y is a {type(y).__name__} ({error}); expected {count} whole numbers, the true labels"
         ) from None
+    if labels.layout != torch.strided or labels.is_meta:
+        raise TypeError(f"y is a tensor of layout {labels.layout} on {labels.device}; expected a dense one")
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise TypeError(f"y has dtype {labels.dtype}; expected whole numbers, the true labels: y.long()")
     if labels.shape != (count,):
         raise ValueError(
             f"y has shape {tuple(labels.shape)}; expected ({count},), one label for each row of x"
         )
+    labels = labels.detach().clone().long()  # from uint64 a label beyond int64 becomes negative
     if labels.min() < 0:
         raise ValueError(f"y holds the label {int(labels.min())}; expected labels from 0 to C - 1")
-    return labels.detach().clone().long()
+    return labels

@@ -14,7 +14,7 @@ import typer
 
 from rnn.extra import advice, missing_packages
 from rnn.supervision import supervised
-from rnn.terminal import print_records, print_table, progress_of
+from rnn.terminal import print_records, print_table, printable, progress_of
 
 if TYPE_CHECKING:
     from spectra.results import Pseudospectrum
@@ -44,6 +44,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; the entry point of `spectra`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     sys.exit(supervised(_run))
 
 
@@ -77,7 +80,7 @@ def _run() -> int:
 def _refused(error: Exception, message: str) -> int:
     if "SPECTRA_TRACEBACK" in os.environ:
         traceback.print_exception(error)
-    line = " ".join((message or type(error).__name__).split())
+    line = printable(" ".join((message or type(error).__name__).split()))
     print(f"error: {line}", file=sys.stderr)
     return _BAD_INPUT
 
@@ -155,10 +158,11 @@ def pseudospectrum(
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
     """Compute pseudospectra of a matrix: a table, and if wanted the grid and a figure."""
-    from rnn.files import check_target, read_matrix, write_whole
+    from rnn.files import check_distinct, check_target, read_matrix, write_whole
 
     check_target(out, "--out")
     check_target(figure, "--figure", (".png",))
+    check_distinct(out, "--out", figure, "--figure")
     wanted = _numbers(epsilons, "--epsilons")
     window = None if region is None else _numbers(region, "--region")
     size = _whole_numbers(shape, "--shape")
@@ -186,7 +190,7 @@ def pseudospectrum(
         result.save(out)
         typer.echo(f"grid: {out}")
     if figure is not None:
-        write_whole(figure, figure_png(draw_portraits({file.name: result})))
+        write_whole(figure, figure_png(draw_portraits({printable(file.name): result})))
         typer.echo(f"figure: {figure}")
 
 
@@ -201,7 +205,7 @@ def train(
     gain: Annotated[float, typer.Option(help="Spectral scale of the initial square matrix.")] = 1.0,
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 30,
     seed: Annotated[int, typer.Option(help="Initial weights and order of the examples.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads; more pay for wide networks only.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads; more pay for wide networks.")] = 1,
 ) -> None:
     """Train one model and save it with its configuration."""
     from rnn.files import check_target
@@ -250,7 +254,7 @@ def attack(
         str, typer.Option(help="Largest norms of the perturbation.", metavar="B,B,..")
     ] = "0.05,0.1",
     seed: Annotated[int, typer.Option(help="Random starting points.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads; more pay for wide networks only.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads; more pay for wide networks.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Attack a trained model on the test set of its task."""
@@ -319,11 +323,12 @@ def diagnose(
     ] = None,
 ) -> None:
     """Measure every matrix of a trained network, and say what is worth knowing."""
-    from rnn.files import check_target, write_whole
+    from rnn.files import check_distinct, check_target, write_whole
 
     to_stdout = json_file == Path("-")
     check_target(None if to_stdout else json_file, "--json")
     check_target(html_file, "--html")
+    check_distinct(None if to_stdout else json_file, "--json", html_file, "--html")
     if fail_on not in (None, "notice", "warning"):
         raise ValueError(f"--fail-on is {fail_on!r}; expected notice or warning")
     _need_extra()
@@ -343,7 +348,7 @@ def diagnose(
         table = result.table[list(_DIAGNOSED)]
         if len(table):
             print_records(table.to_dict("records"), title=checkpoint.name)
-        typer.echo(str(result))
+        typer.echo(printable(str(result)))
     if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
         raise typer.Exit(_FINDINGS)
 

@@ -18,7 +18,6 @@ from rnn.report import Cell, Report, Table, prose, render_report
 from rnn.weights import NamedMatrix, named_matrices
 from spectra import __version__
 from spectra.checks import positive
-from spectra.errors import ConvergenceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +191,7 @@ def diagnose(
     >>> from rnn import diagnose
     >>> found = diagnose({"weight_hh_l0": 0.5 * torch.eye(3)})
     >>> print(found)
-    1 matrices, 0 entries not understood
+    1 matrix, 0 entries not understood
     pass: weight_hh_l0: spectral radius 0.5 and norm 0.5 are at most 1: no linear step makes the state grow.
     """
     import pandas as pd
@@ -206,7 +205,7 @@ def diagnose(
         try:
             row |= matrix_measures(record.matrix, epsilon=epsilon)
             findings += _findings(record, row, epsilon)
-        except ConvergenceError as error:
+        except ValueError as error:  # no convergence, or numbers near the largest float
             findings.append(Finding("warning", record.name, f"not measured: {error}"))
         rows.append(row)
         if progress is not None:

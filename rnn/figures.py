@@ -64,7 +64,7 @@ def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
     entries: dict[str, Artist] = {}
     for axes, (title, result) in zip(panels, results.items(), strict=False):
         plot_pseudospectrum(result, ax=axes)
-        axes.set_title(title, pad=9)
+        axes.set_title(title, pad=9, parse_math=False)  # a name may hold a $
         legend = axes.get_legend()
         if legend is not None:
             labels = [text.get_text() for text in legend.get_texts()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.checks import square_matrix
+from spectra.results import replaced_file
 
 
 def read_matrix(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -46,7 +46,7 @@ def read_matrix(path: str | os.PathLike[str]) -> NDArray[Any]:
     try:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, tokenize.TokenError) as error:
+    except (ValueError, TypeError, EOFError, MemoryError, tokenize.TokenError) as error:
         if "allow_pickle" in str(error):
             raise TypeError(
                 f"{path} holds Python objects, which are not read; save an array of floats"
@@ -73,7 +73,7 @@ def check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) ->
     Raises
     ------
     ValueError
-        If it is a folder, its folder is missing or cannot be written, or its name ends otherwise.
+        If it is a folder or a device, its folder is missing or cannot be written, or its name ends otherwise.
     """
     if path is None:
         return
@@ -81,10 +81,31 @@ def check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) ->
         raise ValueError(f"{name} is {path}; expected a name that ends in {', '.join(endings)}")
     if path.is_dir():
         raise ValueError(f"{name} is {path}, which is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{name} is {path}, which is no regular file; name a file that can be replaced")
     if not path.parent.is_dir():
         raise ValueError(f"{name} is {path}, but there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"{name} is {path}, but the folder {path.parent} cannot be written; choose another")
+
+
+def check_distinct(first: Path | None, first_name: str, second: Path | None, second_name: str) -> None:
+    """Refuse one file as the place of two results.
+
+    Parameters
+    ----------
+    first, second : Path or None
+        The files to write later.
+    first_name, second_name : str
+        The options that name them.
+
+    Raises
+    ------
+    ValueError
+        If they are the same.
+    """
+    if first is not None and second is not None and os.path.realpath(first) == os.path.realpath(second):
+        raise ValueError(f"{first_name} and {second_name} are both {second}; name two files")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -97,11 +118,5 @@ def write_whole(path: Path, content: str | bytes) -> None:
     content : str or bytes
         What to write; text as UTF-8.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replaced_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)

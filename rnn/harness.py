@@ -248,7 +248,9 @@ def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:
 def _named_options(methods: object) -> dict[str, Mapping[str, Any]]:
     if isinstance(methods, str) or not isinstance(methods, Iterable):
         raise TypeError(f"methods is {methods!r}; expected a sequence of names such as ['fgsm', 'pgd']")
-    named = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
+    named: dict[str, Mapping[str, Any]] = dict(methods) if isinstance(methods, Mapping) else {}
+    for name in methods:
+        named.setdefault(one_of(name, "methods", tuple(ATTACKS)), {})
     if not named:
         raise ValueError(f"methods is empty; expected at least one of {', '.join(ATTACKS)}")
     return named

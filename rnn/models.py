@@ -60,7 +60,7 @@ class ModelConfig:
         for name in ("features", "steps", "hidden"):
             whole_number(getattr(self, name), name)
         whole_number(self.classes, "classes", least=2)
-        whole_number(self.seed, "seed", least=0)
+        whole_number(self.seed, "seed", least=0, most=2**63 - 1)
         positive(self.gain, "gain")
 
 
@@ -221,13 +221,24 @@ def build_model(config: ModelConfig) -> RecurrentClassifier | FeedForward:
         On the CPU, float32, in training mode, with the configuration as attribute `config`. Global random
         state is neither read nor changed.
 
+    Raises
+    ------
+    ValueError
+        If it does not fit into memory.
+
     Examples
     --------
     >>> model = build_model(ModelConfig("gru", features=8, steps=8, hidden=16))
     >>> tuple(model.weight_hh_l0.shape)
     (48, 16)
     """
-    return FeedForward(config) if config.cell == "feedforward" else RecurrentClassifier(config)
+    try:
+        return FeedForward(config) if config.cell == "feedforward" else RecurrentClassifier(config)
+    except (RuntimeError, TypeError, OverflowError):  # torch's many ways to say that there is no room
+        raise ValueError(
+            f"config asks for {config.hidden} hidden units on {config.features} features and {config.steps} "
+            "steps, more than memory holds; use a smaller hidden"
+        ) from None
 
 
 def logits(model: nn.Module, x: Tensor) -> Tensor:
@@ -248,7 +259,7 @@ def logits(model: nn.Module, x: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        If the model returns something else than a tensor (first).
+        If the model returns something else than a dense tensor of floats (first).
     ValueError
         If the logits are not of shape (N, C) with C at least 2.
     """
@@ -257,6 +268,10 @@ def logits(model: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(found, Tensor):
         raise TypeError(
             f"model returns {type(found).__name__}; expected logits (N, C), or a tuple that begins with them"
+        )
+    if not found.is_floating_point() or found.layout != torch.strided:
+        raise TypeError(
+            f"model returns {found.dtype}, {found.layout}; expected a dense tensor of floats, the logits"
         )
     if found.ndim != 2 or found.shape[0] != x.shape[0] or found.shape[1] < 2:
         raise ValueError(

@@ -102,6 +102,7 @@ _MODULE_KINDS: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
 )
 
 
+_DEEPEST = 100  # dictionaries within each other that are still opened
 _OPTIMISER = re.compile("optim|scheduler|scaler")
 
 
@@ -122,8 +123,11 @@ def _from_mapping(content: Mapping[Any, Any], origin: str) -> Tensors:
     return Tensors(origin, tensors, {}, unrecognised)
 
 
-def _leaves(content: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str, Tensor | str | None]]:
+def _leaves(
+    content: Mapping[Any, Any], path: str, above: tuple[Mapping[Any, Any], ...] = ()
+) -> Iterator[tuple[str, str, Tensor | str | None]]:
     """Walk nested dictionaries: (path, key, tensor); for others a reason, or None if plain data."""
+    above = (*above, content)
     for key, value in content.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "iufcb":
             value = torch.from_numpy(np.ascontiguousarray(value))
@@ -132,8 +136,10 @@ def _leaves(content: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str, T
         elif isinstance(value, Mapping):
             if "param_groups" in value or _OPTIMISER.search(str(key).lower()):
                 yield path, str(key), "state of an optimiser or scheduler, not weights"
+            elif any(value is one for one in above) or len(above) > _DEEPEST:
+                yield path, str(key), "dictionaries within dictionaries without end"
             else:
-                yield from _leaves(value, f"{path}{key}.")
+                yield from _leaves(value, f"{path}{key}.", above)
         elif isinstance(value, (list, tuple)) and any(isinstance(e, (Tensor, np.ndarray)) for e in value):
             yield path, str(key), "a list of tensors without names; pass them in a dictionary"
         elif isinstance(value, np.ndarray):
@@ -171,6 +177,7 @@ def _from_numpy_file(path: Path) -> Tensors:
             content = {path.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
         except Exception as error:  # a damaged archive fails in a dozen ways
             first = (str(error).strip() or "it ends too early").splitlines()[0]
+            first = "it holds Python objects, or is damaged" if "pickle" in first else first
             raise ValueError(
                 f"source {path} is no readable {path.suffix} file of numbers ({first}); save it again"
             ) from None

@@ -6,10 +6,35 @@ import contextlib
 import math
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 LOG_WIDTH = 160  # where stdout is no terminal
+
+
+def printable(text: str) -> str:
+    r"""Give a text in which nothing but line ends commands a terminal: what cannot be printed is escaped.
+
+    Parameters
+    ----------
+    text : str
+        Such as the name of a file or of a tensor, which anybody may have chosen.
+
+    Returns
+    -------
+    str
+        The same where every character can be printed.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m.npy")
+    'a\\x1b[31m.npy'
+    """
+    return "".join(
+        c if c == "\n" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]], title: str) -> None:
@@ -33,9 +58,9 @@ def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]], title: str)
     for place, head in enumerate(heads):
         table.add_column(head, justify="right" if place else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
-    console.print(Text(title), table, sep="\n")
+    console.print(Text(printable(title)), table, sep="\n")
 
 
 def print_records(records: Iterable[Mapping[Any, Any]], title: str) -> None:

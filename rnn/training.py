@@ -6,10 +6,9 @@ import dataclasses
 import math
 import os
 import pickle
-import tempfile
 import time
+import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from rnn.models import FeedForward, ModelConfig, RecurrentClassifier, build_mode
 from rnn.tasks import Task
 from spectra.checks import non_negative, positive, whole_number
 from spectra.errors import ConvergenceError
+from spectra.results import replaced_file
 
 _FORMAT = "spectra-rnn checkpoint 1"
 
@@ -62,7 +62,7 @@ class TrainingConfig:
         """Check the fields."""
         whole_number(self.epochs, "epochs", least=0)
         whole_number(self.batch_size, "batch_size")
-        whole_number(self.seed, "seed", least=0)
+        whole_number(self.seed, "seed", least=0, most=2**63 - 1)
         positive(self.learning_rate, "learning_rate")
         non_negative(self.weight_decay, "weight_decay")
         non_negative(self.gradient_clip, "gradient_clip")
@@ -140,8 +140,10 @@ def train(
 
     Raises
     ------
+    TypeError
+        If an argument is of the wrong kind, or model and data differ in precision.
     ValueError
-        If the model has nothing to train.
+        If the model has nothing to train, or an example has no label or the model no logit for one.
     ConvergenceError
         If the loss or its gradient becomes NaN or infinite; `best` is the record so far, and the model keeps
         the weights from before that step.
@@ -153,6 +155,7 @@ def train(
     ``torch.set_num_threads(1)``, or ``OMP_NUM_THREADS=1`` in the environment.
     """
     config = config or TrainingConfig()
+    _check(model, task, config)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(
@@ -214,15 +217,8 @@ def save_checkpoint(
         "task": {"name": task.name, "seed": task.seed},
         "record": dataclasses.asdict(record),
     }
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replaced_file(path) as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -279,7 +275,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     ValueError
         If the file is damaged, or holds anything else.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's remarks on pickle protocols and storages
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
@@ -288,10 +285,53 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
                 "not read because that would run code of the file; save model.state_dict() instead"
             ) from None
         except Exception as error:  # a damaged archive fails in a dozen ways
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+            first = first if isinstance(error, RuntimeError) else "damaged, or of another kind"
             raise ValueError(
                 f"{path} is no readable torch file ({first}); save model.state_dict() again"
             ) from None
+
+
+def _check(model: Any, task: Any, config: Any) -> None:
+    """Refuse what cannot be trained, before the first step."""
+    for value, name, kind in (
+        (model, "model", nn.Module),
+        (task, "task", Task),
+        (config, "config", TrainingConfig),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected a {kind.__name__}")
+    weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
+    for part in ("train", "test"):
+        x, y = getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
+        if weight is not None and x.dtype != weight.dtype:
+            raise TypeError(
+                f"task.x_{part} is {x.dtype}, and model has {weight.dtype} weights; convert one of them"
+            )
+        if y.dtype != torch.int64:
+            raise TypeError(f"task.y_{part} is {y.dtype}; expected whole numbers: task.y_{part}.long()")
+        if len(x) == 0 or y.shape != (len(x),):
+            raise ValueError(
+                f"task has {len(x)} examples in x_{part} and y_{part} of shape {tuple(y.shape)}; expected at "
+                "least one, and one label for each"
+            )
+        if y.min() < 0:
+            raise ValueError(f"task.y_{part} holds the label {int(y.min())}; expected labels from 0 on")
+
+
+def _check_scores(scores: Tensor, task: Task) -> None:
+    """Refuse logits that no training can change, or that are too few."""
+    if not scores.requires_grad:
+        raise ValueError(
+            "the logits of model do not depend on its parameters; "
+            "remove no_grad or detach from its forward pass"
+        )
+    highest = int(torch.maximum(task.y_train.max(), task.y_test.max()))
+    if highest >= scores.shape[1]:
+        raise ValueError(
+            f"task holds the label {highest}, but model has {scores.shape[1]} logits; number the classes "
+            "from 0, or build the model with more classes"
+        )
 
 
 def _run_epochs(
@@ -310,9 +350,9 @@ def _run_epochs(
         total = 0.0
         for index in torch.randperm(len(task.y_train), generator=order).split(config.batch_size):
             optimiser.zero_grad(set_to_none=True)
-            loss = cross_entropy(
-                logits(model, task.x_train[index].to(device)), task.y_train[index].to(device)
-            )
+            scores = logits(model, task.x_train[index].to(device))
+            _check_scores(scores, task)
+            loss = cross_entropy(scores, task.y_train[index].to(device))
             loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, config.gradient_clip or math.inf)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):

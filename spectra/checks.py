@@ -131,20 +131,22 @@ def positive(value: Any, name: str) -> float:
     return number
 
 
-def whole_number(value: Any, name: str, least: int = 1) -> int:
-    """Give `value` as an int that is at least `least`.
+def whole_number(value: Any, name: str, least: int = 1, most: int | None = None) -> int:
+    """Give `value` as an int that is at least `least`, and at most `most` where that is given.
 
     Raises
     ------
     TypeError
         If `value` is no whole number.
     ValueError
-        If it is below `least`.
+        If it is below `least` or above `most`.
     """
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {value!r}; expected a whole number")
     if value < least:
         raise ValueError(f"{name} is {value}; expected at least {least}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} is {value}; expected at most {most}")
     return int(value)
 
 

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+
+@contextlib.contextmanager
+def replaced_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Write a file whole or not at all: under a temporary name beside it, then renamed.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to write; an existing file is replaced in one step, and a link to one stays a link.
+
+    Yields
+    ------
+    binary file
+        To be written to.
+
+    Raises
+    ------
+    ValueError
+        If there is something that is neither a file nor a folder, such as a device.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise ValueError(f"{path} is no regular file, and would be destroyed; name a file to write")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 class Record:
@@ -29,15 +63,8 @@ class Record:
             Where to write; an existing file is replaced in one step.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-        try:
-            with open(temporary, "xb") as file:
-                np.savez_compressed(file, record=type(self).__name__, **fields)
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replaced_file(path) as file:
+            np.savez_compressed(file, record=type(self).__name__, **fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

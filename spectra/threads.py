@@ -13,6 +13,7 @@ from spectra.checks import whole_number
 
 Progress = Callable[[int, int], None]
 
+_MOST = 1024  # threads that can be asked for
 _LONGEST = 1024  # points of a block at the most: a block is a step of progress
 
 
@@ -30,7 +31,7 @@ def available_threads(threads: int | None) -> int:
         At least 1.
     """
     if threads is not None:
-        return whole_number(threads, "threads")
+        return whole_number(threads, "threads", most=_MOST)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

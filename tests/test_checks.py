@@ -239,3 +239,9 @@ def test_generator_gate():
     for value in (None, True, -1, 1.0, "1", np.random.RandomState(1), [1]):
         with pytest.raises(TypeError, match=r"^rng is .*; expected a numpy.random.Generator or a seed >= 0"):
             checks.generator(value)
+
+
+def test_whole_numbers_can_have_a_largest():
+    assert checks.whole_number(5, "n", most=5) == 5
+    with pytest.raises(ValueError, match="n is 6; expected at most 5"):
+        checks.whole_number(6, "n", most=5)

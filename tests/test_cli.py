@@ -453,3 +453,30 @@ def test_ctrl_c_ends_the_demo_and_its_workers(tmp_path: Path) -> None:
     assert seconds < 1
     assert (process.returncode, out, error) == (130, "", "interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_closed_streams_do_no_harm(tmp_path: Path) -> None:
+    np.save(tmp_path / "A.npy", np.eye(3))
+    line = f"{sys.executable} -c '{COMMAND}' pseudospectrum {tmp_path}/A.npy --shape 3,3"
+    for closed in (">&-", "2>&-", ">&- 2>&-", "<&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{line} {closed}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), closed
+
+
+def test_one_file_for_two_results_is_refused(spectra: Here, tmp_path: Path) -> None:
+    np.save(tmp_path / "A.npy", np.eye(3))
+    same = tmp_path / "same.png"
+    assert "--out and --figure are both" in spectra.refusal(
+        "pseudospectrum", tmp_path / "A.npy", "--out", same, "--figure", same
+    )
+
+
+def test_names_of_files_do_not_command_the_terminal(spectra: Here, tmp_path: Path) -> None:
+    name = tmp_path / "$x_{$\x1b[31m.npy"
+    np.save(name, np.eye(3))
+    code, out, _ = spectra("pseudospectrum", name, "--shape", "3,3", "--figure", tmp_path / "a.png")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "\x1b" not in spectra.refusal("pseudospectrum", name, "--shape", "3,3", "--out", name / "x")

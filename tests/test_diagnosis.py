@@ -172,3 +172,10 @@ def test_refusals(tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"bad\.pt"):
         diagnose(tmp_path / "bad.pt")
+
+
+def test_numbers_near_the_largest_float_do_not_stop_the_others():
+    huge = torch.full((3, 3), 1.7e308, dtype=torch.float64)
+    found = diagnose({"a.weight": huge, "b.weight": torch.eye(3)})
+    assert "not measured: A and epsilon reach up to" in str(found)
+    assert found.table["spectral_norm"].tolist()[1] == 1

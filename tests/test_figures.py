@@ -155,3 +155,8 @@ def test_figures_without_correlations_say_so(tables):
     figure = draw_success(models, few, outcome=OUTCOME, measures=MEASURES[:2])
     assert texts(figure).count("no correlation") == 2
     assert len(draw_correlations(few, outcome=OUTCOME, measures=MEASURES).axes) == 3
+
+
+@pytest.mark.parametrize("title", ["$x_{$.npy", "a$b$.npy", r"\frac{.npy"])
+def test_titles_are_no_formulas(title):
+    assert figure_png(draw_portraits({title: pseudospectrum(grcar(5), shape=(5, 5))}))[1:4] == b"PNG"

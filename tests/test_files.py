@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnn.files import check_target, read_matrix, write_whole
+from rnn.files import check_distinct, check_target, read_matrix, write_whole
 
 
 def written(path: Path, array: np.ndarray) -> Path:
@@ -116,3 +116,33 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_file_for_two_results_is_refused(tmp_path: Path) -> None:
+    check_distinct(tmp_path / "a", "--out", tmp_path / "b", "--figure")
+    check_distinct(None, "--out", None, "--figure")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"--out and --figure are both .*link; name two files"):
+        check_distinct(tmp_path / "a", "--out", tmp_path / "link", "--figure")
+
+
+def test_devices_and_pipes_are_no_targets(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(ValueError, match="no regular file"):
+            check_target(path, "--out")
+
+
+def test_a_header_of_booleans_is_refused(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    np.save(whole, np.eye(2))
+    path = tmp_path / "a.npy"
+    path.write_bytes(whole.getvalue().replace(b"(2, 2), }" + b" " * 10, b"(True, True), }" + b" " * 4))
+    with pytest.raises(ValueError, match="no readable"):
+        read_matrix(path)
+
+
+def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    write_whole(path, "content")
+    assert path.read_text() == "content"

@@ -580,7 +580,7 @@ def test_bad_input_is_refused(changes: dict[str, Any], error: type[Exception], m
     [
         ({"methods": "pgd"}, TypeError, "methods is 'pgd'; expected a sequence of names"),
         ({"methods": []}, ValueError, "methods is empty"),
-        ({"methods": ["pdg"]}, ValueError, "method is 'pdg'"),
+        ({"methods": ["pdg"]}, ValueError, "methods is 'pdg'"),
         ({"methods": {"pgd": {"stride": 1}}}, TypeError, "stride is no option of method 'pgd'"),
         ({"methods": {"pgd": 3}}, TypeError, "methods gives 'pgd' the options 3; expected a mapping"),
         ({"budgets": 0.1}, TypeError, r"budgets is 0\.1; expected a sequence of numbers"),
@@ -606,3 +606,48 @@ def test_what_is_no_model_or_gives_no_numbers_is_refused() -> None:
         ValueError, match=r"model gives NaN or infinite logits for 60 of 60 inputs \(first: number 0\)"
     ):
         attack(model, FEW, LABELS, method="fgsm", norm="linf", budget=0.1)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda y: y.numpy()[::-1].copy()[::-1],
+        lambda y: np.frombuffer(y.numpy().tobytes(), dtype=np.int64),
+        lambda y: y.numpy().astype(np.uint16),
+        lambda y: y.numpy().astype(np.uint64),
+        lambda y: y.byte(),
+    ],
+)
+def test_labels_come_in_every_whole_type_and_layout(labels: Callable[[torch.Tensor], Any]) -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=4))
+    x, y = DIGITS.x_test[:20], DIGITS.y_test[:20]
+    known = attack(model, x, y, method="fgsm", norm="linf", budget=0.1)
+    found = attack(model, x, labels(y), method="fgsm", norm="linf", budget=0.1)
+    assert np.array_equal(found.success, known.success)
+
+
+def test_sparse_and_empty_shells_of_tensors_are_refused() -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=4))
+    x, y = DIGITS.x_test[:20], DIGITS.y_test[:20]
+    for bad_x, bad_y, name in (
+        (x.to_sparse(), y, "x"),
+        (x.to("meta"), y, "x"),
+        (x, y.to_sparse(), "y"),
+        (x, y.to("meta"), "y"),
+    ):
+        with pytest.raises(TypeError, match=f"{name} is a tensor of layout"):
+            attack(model, bad_x, bad_y, method="fgsm", norm="linf", budget=0.1)
+
+
+def test_bounds_beyond_the_precision_of_x_bind_nothing() -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=4))
+    x, y = DIGITS.x_test[:20], DIGITS.y_test[:20]
+    free = attack(model, x, y, method="pgd", norm="linf", budget=0.1)
+    wide = attack(model, x, y, method="pgd", norm="linf", budget=0.1, bounds=(-1e308, 1e308))
+    assert torch.equal(free.perturbed, wide.perturbed)
+
+
+def test_methods_are_names() -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=4))
+    with pytest.raises(ValueError, match=r"methods is \['fgsm'\]; expected one of"):
+        robustness(model, DIGITS.x_test, DIGITS.y_test, methods=[["fgsm"]], norm="l2", budgets=[0.1])  # type: ignore[list-item]

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from rnn.models import (
@@ -203,3 +204,25 @@ def test_initial_states_follow_the_weights() -> None:
     assert state.shape == (4, 6)
     assert state.dtype == torch.float64
     assert math.isclose(state.abs().sum().item(), 0)
+
+
+@pytest.mark.parametrize("hidden", [2**40, 2**62, 2**70])
+@pytest.mark.parametrize("cell", CELLS)
+def test_models_beyond_memory_are_refused(cell: str, hidden: int) -> None:
+    with pytest.raises(ValueError, match=f"{hidden} hidden units .* use a smaller hidden"):
+        build_model(ModelConfig(cell, features=8, steps=8, hidden=hidden))
+
+
+def test_seeds_beyond_the_generator_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"seed is .*; expected at most"):
+        ModelConfig("gru", features=8, steps=8, seed=2**63)
+
+
+@pytest.mark.parametrize("change", [Tensor.long, Tensor.cfloat, Tensor.to_sparse])
+def test_logits_are_dense_floats(change: Callable[[Tensor], Tensor]) -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return change(x)
+
+    with pytest.raises(TypeError, match=r"model returns torch\..*; expected a dense tensor of floats"):
+        logits(Odd(), torch.ones(3, 4))

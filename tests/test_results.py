@@ -198,3 +198,20 @@ def test_every_record_class_can_be_found_by_load():
         cls for cls in Record.__subclasses__() if cls.__module__ == results.__name__
     ]  # others load by their class
     assert {cls.__name__ for cls in classes} == {cls.__name__ for cls in here}
+
+
+def test_a_device_or_pipe_is_not_replaced(extremum, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="no regular file"):
+        extremum.save(pipe)
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_a_link(extremum, tmp_path):
+    link, file = tmp_path / "link.npz", tmp_path / "file.npz"
+    link.symlink_to(file)
+    extremum.save(link)
+    assert link.is_symlink()
+    assert Extremum.load(file).value == extremum.value

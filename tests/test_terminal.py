@@ -69,3 +69,12 @@ def test_a_log_sees_a_line_now_and_then(
         for done in range(1, 5):
             show(done, 4, "more")
     assert capsys.readouterr().err == "networks: 2 of 4\nnetworks: 4 of 4\n"
+
+
+def test_names_do_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name"], [["a\x1b[31m\x9b\u202e.weight"]], "\x1b]0;title\x07 \udcff")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "a\\x1b[31m\\x9b\\u202e.weight" in out
+    assert "\\x1b]0;title\\x07 \\udcff" in out
+    assert terminal.printable("two\nlines, ε ≤ 1\u00a0%") == "two\nlines, ε ≤ 1\u00a0%"

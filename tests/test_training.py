@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -296,3 +297,49 @@ def test_a_checkpoint_with_a_wrong_part_is_damaged(damage: dict[str, object], tm
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent\.pt"):
         load_checkpoint(tmp_path / "absent.pt")
+
+
+def test_what_cannot_be_trained_is_refused_before_the_first_step() -> None:
+    task = small_task()
+    model = build_model(ModelConfig("tanh", task.features, task.steps, hidden=4))
+    change = dataclasses.replace
+    for bad, error, words in (
+        (change(task, y_train=task.y_train[:5]), ValueError, r"y_train of shape \(5,\)"),
+        (change(task, x_train=task.x_train[:0], y_train=task.y_train[:0]), ValueError, "0 examples"),
+        (change(task, y_test=task.y_test - 9), ValueError, "y_test holds the label -"),
+        (change(task, y_test=task.y_test + 9), ValueError, "but model has 10 logits"),
+        (change(task, y_train=task.y_train.float()), TypeError, "y_train is torch.float32"),
+        (change(task, x_train=task.x_train.double()), TypeError, "x_train is torch.float64"),
+        (None, TypeError, "task is a NoneType"),
+    ):
+        with pytest.raises(error, match=words):
+            train(model, bad)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="config is a dict"):
+        train(model, task, config={"epochs": 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="model is a function"):
+        train(lambda x: x, task)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"seed is .*; expected at most"):
+        TrainingConfig(seed=2**63)
+
+
+def test_logits_without_the_parameters_are_refused() -> None:
+    class Constant(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.flatten(1)).detach()
+
+    task = small_task()
+    with pytest.raises(ValueError, match="do not depend on its parameters"):
+        train(Constant(64, 10), task, config=TrainingConfig(epochs=1))
+
+
+def test_torch_says_nothing_of_its_own_about_a_foreign_pickle(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(pickle.dumps(Path, protocol=4))
+    with pytest.raises(ValueError, match="damaged, or holds more than tensors"):
+        load_checkpoint(path)
+    path.write_bytes(b"hello")
+    with pytest.raises(ValueError, match="damaged, or of another kind"):
+        load_checkpoint(path)
+    assert len(recwarn) == 0

@@ -457,3 +457,21 @@ def test_a_matrix_is_found_by_name() -> None:
     assert found["weight_hh_l0[n]"] is next(m for m in found if m.gate == "n" and m.role == "recurrent")
     with pytest.raises(KeyError, match=r"no matrix is named 'weight'; there are weight_ih_l0"):
         found["weight"]
+
+
+def test_dictionaries_that_hold_themselves_come_to_an_end():
+    endless = {"weight": torch.eye(2)}
+    endless["again"] = endless
+    deep = {"weight": torch.eye(2)}
+    for _ in range(3000):
+        deep = {"m": deep}
+    assert named_matrices(endless).unrecognised == [("again", "dictionaries within dictionaries without end")]
+    with pytest.raises(UnsupportedModelError, match="holds no tensors"):
+        named_matrices(deep)
+
+
+def test_an_archive_with_objects_gives_no_bad_advice(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.array([None]))
+    with pytest.raises(ValueError, match="it holds Python objects, or is damaged") as caught:
+        named_matrices(tmp_path / "a.npz")
+    assert "allow_pickle" not in str(caught.value)
