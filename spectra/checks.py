@@ -183,6 +183,8 @@ def levels(values: Any, name: str = "epsilons") -> NDArray[np.float64]:
     """
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise TypeError(f"{name} is {values!r}; expected a sequence of positive numbers such as [1e-3, 1e-2]")
+    if isinstance(values, np.ndarray) and values.ndim != 1:
+        raise TypeError(f"{name} has shape {values.shape}; expected one dimension: pass {name}.ravel()")
     found = sorted({positive(value, name) for value in values})
     if not found:
         raise ValueError(f"{name} is empty; expected at least one positive number, or None for all")
@@ -221,7 +223,8 @@ def grid_shape(value: Any, name: str = "shape") -> tuple[int, int]:
     ValueError
         If one of them is below 2.
     """
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    scalar = isinstance(value, (str, bytes)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    if scalar or not isinstance(value, Iterable):
         raise TypeError(f"{name} is {value!r}; expected two whole numbers (len(y), len(x))")
     sizes = tuple(whole_number(entry, name, least=2) for entry in value)
     if len(sizes) != 2:

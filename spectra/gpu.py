@@ -91,7 +91,7 @@ class _Batches:
             import torch
 
             place = torch.device(device)
-            torch.zeros(1, device=place)
+            torch.zeros(1, device=place).cpu()  # which a device without values (meta) cannot
         except (ImportError, RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(

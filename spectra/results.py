@@ -93,6 +93,7 @@ class Record:
             kind = next(found for found in (cls, *_record_classes()) if found.__name__ == name)
             fields = {field.name: field.type for field in dataclasses.fields(kind)}
             record = kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
+            record._check_shapes()
         except Exception:  # a damaged archive fails in a dozen ways
             raise ValueError(
                 f"{path} is no saved result of this package, or it is damaged; save it again"
@@ -102,6 +103,9 @@ class Record:
                 f"{path} holds a record {kind.__name__}, no {cls.__name__}; use {kind.__name__}.load"
             )
         return record
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError where the fields of a record that was loaded do not fit each other."""
 
     def _repr_html_(self) -> str:
         return _html_table(str(self), self._rows())
@@ -162,6 +166,12 @@ class Pseudospectrum(Record):
     delta: float
     iterations: int
 
+    def _check_shapes(self) -> None:
+        shape = (*self.y.shape, *self.x.shape)
+        grids = (self.sigma_min, self.lower, self.upper, self.computed)
+        if len(shape) != 2 or any(grid.shape != shape for grid in grids):
+            raise ValueError("grids of another shape than x and y")
+
     def __str__(self) -> str:
         """One line."""
         ny, nx = self.sigma_min.shape
@@ -217,8 +227,17 @@ def _record_classes() -> list[type[Any]]:
     return [Pseudospectrum, Extremum]
 
 
+_SCALARS = {"float": "iuf", "int": "iu", "str": "U", "bool": "b"}  # NumPy's kinds of what is stored for them
+_ARRAYS = {"complex128": "c", "bool": "b", "Bools": "b", "Floats": "f", "Tensor": "f", "str_": "U"}
+
+
 def _restored(stored: NDArray[Any], annotation: str) -> Any:
-    return stored.item() if annotation in {"float", "int", "str", "bool"} else stored
+    kinds = _SCALARS.get(annotation) or next(
+        (_ARRAYS[word] for word in _ARRAYS if word in annotation), "iufcbU"
+    )
+    if stored.dtype.kind not in kinds or (annotation in _SCALARS and stored.ndim):
+        raise ValueError(f"a field of dtype {stored.dtype} and shape {stored.shape} for {annotation}")
+    return stored.item() if annotation in _SCALARS else stored
 
 
 def _html_table(title: str, rows: list[tuple[str, str]]) -> str:

@@ -245,3 +245,11 @@ def test_whole_numbers_can_have_a_largest():
     assert checks.whole_number(5, "n", most=5) == 5
     with pytest.raises(ValueError, match="n is 6; expected at most 5"):
         checks.whole_number(6, "n", most=5)
+
+
+def test_arrays_of_other_dimensions_are_no_sequences():
+    for values in (np.array(0.1), np.array([[0.1, 0.2]])):
+        with pytest.raises(TypeError, match="epsilons has shape"):
+            checks.levels(values)
+    with pytest.raises(TypeError, match="shape is array"):
+        checks.grid_shape(np.array(5))

@@ -64,3 +64,8 @@ def test_on_cuda():
     A = gaussian(300, "real")
     here, there = pseudospectrum(A, shape=(32, 32)), pseudospectrum(A, shape=(32, 32), device="cuda")
     np.testing.assert_allclose(there.sigma_min, here.sigma_min, rtol=1e-8, atol=here.floor)
+
+
+def test_a_device_without_values_is_refused():
+    with pytest.raises(ValueError, match="device 'meta' cannot be used"):
+        pseudospectrum(np.eye(2), shape=(3, 3), device="meta")

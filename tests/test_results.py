@@ -215,3 +215,40 @@ def test_a_link_stays_a_link(extremum, tmp_path):
     extremum.save(link)
     assert link.is_symlink()
     assert Extremum.load(file).value == extremum.value
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"value": "abc"},
+        {"value": 1j},
+        {"value": np.ones(3)},
+        {"steps": 1.5},
+        {"points": "x"},
+        {"lower": True},
+    ],
+)
+def test_fields_of_another_kind_are_refused(damage, extremum, tmp_path):
+    extremum.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as archive:
+        np.savez(tmp_path / "b.npz", **{**archive, **damage})
+    with pytest.raises(ValueError, match="no saved result"):
+        Extremum.load(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sigma_min": np.ones(3)},
+        {"lower": np.ones((1, 1))},
+        {"x": np.ones((2, 2))},
+        {"computed": np.ones((2, 3))},
+        {"eigenvalues": np.array(["a"])},
+    ],
+)
+def test_grids_that_do_not_fit_are_refused(damage, spectrum, tmp_path):
+    spectrum.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as archive:
+        np.savez(tmp_path / "b.npz", **{**archive, **damage})
+    with pytest.raises(ValueError, match="no saved result"):
+        Pseudospectrum.load(tmp_path / "b.npz")
