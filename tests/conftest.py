@@ -1,6 +1,7 @@
 """Set before anything numerical is imported: one thread per library, no display, reproducible hypothesis."""
 
 import os
+import signal
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -8,6 +9,11 @@ from hypothesis import HealthCheck, settings
 for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # read by NumPy, SciPy and torch when they load
 os.environ["MPLBACKEND"] = "Agg"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # or the commands under test would not hear Ctrl-C
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"  # reference values and data sets, where there are any
 
