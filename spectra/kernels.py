@@ -309,14 +309,14 @@ def _top_ritz_value(alpha, beta, at, count, most, high):
     p_j = a_j p_{j+1} - b_j^2 p_{j+2} from the last row up; q is its first, r half its second derivative. All
     zeros being real, a Laguerre step from above never passes theta, and theta lies within k p / q of mu. At
     theta the unit eigenvector s has s_1^2 = c p_2 / q, and s_k / s_1 is the product of the b_j over p_2. A
-    lane stands still once it knows theta to 1e-9 (a Newton step squares that), so that what it gives does
-    not depend on its neighbours.
+    lane stands still once a Newton step leads to theta to rounding, so that what it gives does not depend on
+    its neighbours.
 
     Returns
     -------
     theta, s_1^2, s_k^2 : lanes
     """
-    mu, zero, one, tiny, huge = high, splat(0.0), splat(1.0), splat(1e-100), splat(1e100)
+    mu, zero, one, tiny2, huge = high, splat(0.0), splat(1.0), splat(1e-200), splat(1e100)
     c = 2.0 / high
     for _ in range(100):
         p, q, r, product = one, zero, zero, one
@@ -330,15 +330,18 @@ def _top_ritz_value(alpha, beta, at, count, most, high):
             q, q_below = where_less(row, count, c * p + a * q - b * q_below, zero), q
             p, p_below = where_less(row, count, a * p - b * p_below, one), p
             if j % 8 == 1:
-                factor = where_less(p, tiny, huge, one)
+                factor = where_less(p * p, tiny2, huge, one)  # p can be negative by rounding
                 p, q, r, product = factor * p, factor * q, factor * r, factor * product
                 p_below, q_below, r_below = factor * p_below, factor * q_below, factor * r_below
-        settled = 1e-9 * mu * q
-        if not any_less(settled, count * p):
+        # a Newton step p/q is off by at most (k - 1) p/q, and near enough by r p^2 / q^3
+        newton = p / q
+        far = where_less(1e-9 * mu, count * newton, one, zero)
+        far = where_less(2e-16 * mu, newton * newton * (r / q), one, far)
+        if not any_less(zero, far):
             break
         spread = (count - 1.0) * ((count - 1.0) * q * q - 2.0 * count * r * p)
         step = count * p / (q + root(where_less(zero, spread, spread, zero)))
-        mu = where_less(settled, count * p, mu - step, mu)
+        mu = where_less(zero, far, mu - step, mu)
     first, ratio = c * p_below / q, product / p_below
     return mu - p / q, first, first * (ratio * ratio)
 

@@ -278,6 +278,9 @@ class _Grid:
         else:
             self._solve_near(wanted, cell)
         self._resolve_contradictions()
+        # a neighbour's interval can be the narrower one; of two that rounding sets apart, `upper` is proven
+        self.lower = np.minimum(self.lower, self.upper)
+        self.sigma = np.clip(self.sigma, self.lower, self.upper)
 
     def _solve(self, chosen: NDArray[np.bool_]) -> None:
         if not chosen.any():

@@ -136,3 +136,24 @@ def test_interrupt_leaves_the_kernel():
         smallest_singular_values(
             form, np.linspace(-1, 1, 3000) + 0j, rtol=1e-6, delta=1e-3, progress=interrupt
         )
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4, 1e-8, 1e-12])
+@pytest.mark.parametrize("k", [1, 2, 3, 10, 40, 60])
+def test_ritz_values_of_clusters_and_of_vectors_that_sit_anywhere(k, spread):
+    """Clusters defeat a Newton step; where a trailing block has the same top, its polynomial is noise."""
+    rng = np.random.default_rng(k)
+    width = 8 * kernels.LANES
+    near, off = rng.standard_normal((k, width)), np.abs(rng.standard_normal((k, width)))
+    off[-1] = 0.0
+    alpha, beta = np.abs(1 + spread * near), spread * off
+    before = np.vstack([np.zeros((1, width)), beta[:-1]])
+    high = (1 + 1e-14) * (alpha + beta + before).max(axis=0, keepdims=True)
+    theta, first2, last2 = np.zeros((1, width)), np.zeros((1, width)), np.zeros((1, width))
+    kernels.ritz_values(alpha, beta, high, theta, first2, last2)
+    diagonal = np.arange(k)
+    T = np.zeros((width, k, k))
+    T[:, diagonal, diagonal] = (alpha.T - 1) / spread
+    T[:, diagonal[1:], diagonal[:-1]] = T[:, diagonal[:-1], diagonal[1:]] = off[:-1].T
+    truth = 1 + spread * np.linalg.eigvalsh(T)[:, -1]
+    np.testing.assert_allclose(theta[0], truth, rtol=1e-14)

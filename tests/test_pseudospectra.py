@@ -369,3 +369,26 @@ def test_inside_process_pools(method):
         results = list(pool.map(pseudospectrum, matrices))
     for A, result in zip(matrices, results, strict=True):
         assert np.array_equal(result.sigma_min, pseudospectrum(A).sigma_min)
+
+
+def test_values_lie_in_their_intervals_where_a_neighbour_narrows_them():
+    for seed in range(20):
+        A = random_matrix(seed, 50, "symmetric")
+        size = np.linalg.norm(A, 2)
+        result = pseudospectrum(
+            A, region=(-size, size, -size, size), shape=(6, 7), rtol=0.05, epsilons=[size / 10]
+        )
+        assert np.all(result.lower <= result.sigma_min)
+        assert np.all(result.sigma_min <= result.upper)
+
+
+@pytest.mark.parametrize("rtol", [1e-8, 1e-11, 1e-13])
+def test_upper_bounds_hold_where_singular_values_nearly_coincide(rtol):
+    A = np.random.default_rng(0).standard_normal((50, 50))
+    A -= A.T
+    eigenvalues = 1j * np.linalg.eigvalsh(-1j * A)
+    result = pseudospectrum(A, region=(1e5, 1e7, -30, 30), shape=(5, 5), rtol=rtol)
+    z = result.x + 1j * result.y[:, None]
+    truth = np.abs(z[..., None] - eigenvalues).min(axis=-1)  # A is normal
+    assert np.all(truth <= result.upper + result.floor)
+    assert np.all(np.abs(result.sigma_min - truth) <= rtol * truth + 2 * result.floor)
