@@ -79,7 +79,7 @@ def grid_cost(
     -----
     30 n³ operations for the Schur form and, a point, about 4 + 4 log10(n) steps of 4 n² operations; complex
     matrices take four times as many operations on a grid that cannot be mirrored. Measured against
-    `pseudospectrum` by ``benchmarks/bench_cost.py``.
+    `pseudospectrum` by ``tests/test_cost.py``.
 
     Examples
     --------
