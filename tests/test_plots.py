@@ -7,8 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
 
-from spectra import Pseudospectrum, gallery, plots, pseudospectrum
-from spectra.plots import plot_pseudospectrum
+from spectra import Pseudospectrum, gallery, pseudospectrum
+from spectra.plots import plot_pseudospectrum, portrait
 
 
 @pytest.fixture(autouse=True)
@@ -127,11 +127,11 @@ def test_the_indexing_is_row_for_y():
     ],
 )
 def test_automatic_levels_are_round_and_visible(A, region, expected):
-    np.testing.assert_allclose(plots._levels(record(A, region)), expected)
+    np.testing.assert_allclose(portrait._levels(record(A, region)), expected)
 
 
 def test_automatic_levels_of_a_narrow_range_are_spread_evenly():
-    found = plots._levels(record([[0.0]], (3, 3.1, 3, 3.1)))  # from 4.24 to 4.38
+    found = portrait._levels(record([[0.0]], (3, 3.1, 3, 3.1)))  # from 4.24 to 4.38
     assert found.size == 4
     np.testing.assert_allclose(np.diff(np.log(found)), np.log(found[1] / found[0]))
     assert 3 * 2**0.5 < found[0] < found[-1] < 3.1 * 2**0.5
@@ -153,7 +153,7 @@ def test_automatic_levels_of_a_narrow_range_are_spread_evenly():
     ],
 )
 def test_level_names(level, name):
-    assert plots._name(level) == name
+    assert portrait._name(level) == name
 
 
 def test_every_level_is_named_once_on_its_line_or_in_the_legend():
@@ -161,7 +161,7 @@ def test_every_level_is_named_once_on_its_line_or_in_the_legend():
     ax = plot_pseudospectrum(result)
     on_lines = [text.get_text() for text in ax.texts]
     in_legend = [text.rpartition(" ")[2] for text in legend_texts(ax) if text.startswith(r"$\varepsilon")]
-    assert sorted(on_lines + in_legend) == sorted(map(plots._name, result.epsilons))
+    assert sorted(on_lines + in_legend) == sorted(map(portrait._name, result.epsilons))
     assert on_lines
     assert in_legend
 
@@ -175,8 +175,8 @@ def test_labels_lie_on_the_lines_inside_the_frame():
         assert result.x[0] < x < result.x[-1]
         assert result.y[0] < y < result.y[-1]
         level = naive.sigma_min(gallery.grcar(20), complex(x, y))
-        nearest = min(plots._levels(result), key=lambda epsilon: abs(np.log(epsilon / level)))
-        assert text.get_text() == plots._name(nearest)
+        nearest = min(portrait._levels(result), key=lambda epsilon: abs(np.log(epsilon / level)))
+        assert text.get_text() == portrait._name(nearest)
         assert level == pytest.approx(nearest, rel=0.3)
 
 
@@ -220,7 +220,7 @@ def test_a_constant_record_and_a_floor_of_zero_are_drawn():
     plot_pseudospectrum(flat).figure.canvas.draw()
     zero = dataclasses.replace(flat, sigma_min=np.zeros((2, 2)))
     plot_pseudospectrum(zero).figure.canvas.draw()
-    assert plots._levels(flat).size == plots._levels(zero).size == 0
+    assert portrait._levels(flat).size == portrait._levels(zero).size == 0
 
 
 def test_many_eigenvalues_get_smaller_dots():

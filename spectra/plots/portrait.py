@@ -1,4 +1,4 @@
-"""Figures of results: each function draws one record on one matplotlib Axes and computes nothing else."""
+"""The spectral portrait: contours of σ_min(zI - A) over the plane."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.plots.canvas import axes_or_new, draw_eigenvalues, draw_unit_circle
 from spectra.results import Pseudospectrum
 
 if TYPE_CHECKING:
@@ -55,21 +56,16 @@ def plot_pseudospectrum(result: Pseudospectrum, ax: Axes | None = None) -> Axes:
     >>> axes = plots.plot_pseudospectrum(pseudospectrum(gallery.grcar(20), epsilons=[1e-2, 1e-1]))
     >>> axes.figure.savefig("grcar.png")  # doctest: +SKIP
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.axes import Axes
     from matplotlib.transforms import ScaledTranslation
 
     if not isinstance(result, Pseudospectrum):
         raise TypeError(f"result is a {type(result).__name__}; expected what spectra.pseudospectrum returns")
-    if ax is None:
-        ax = plt.figure(figsize=(6, 6), layout="constrained").add_subplot()
-    elif not isinstance(ax, Axes):
-        raise TypeError(f"ax is a {type(ax).__name__}; expected a matplotlib Axes, or None for a new figure")
+    ax = axes_or_new(ax, (6, 6))
     ax.set(xlim=result.x[[0, -1]], ylim=result.y[[0, -1]], xlabel="Re z", ylabel="Im z", aspect="equal")
     ax.apply_aspect()  # labels are turned along their contours as these will be seen
     handles = [
-        *_draw_eigenvalues(result, ax),
-        *_draw_unit_circle(result, ax),
+        *draw_eigenvalues(result.eigenvalues, ax),
+        *draw_unit_circle(ax),
         *_draw_levels(result, ax),
         *_draw_noise(result, ax),
     ]
@@ -85,43 +81,6 @@ def plot_pseudospectrum(result: Pseudospectrum, ax: Axes | None = None) -> Axes:
         fontsize="small",
     )
     return ax
-
-
-def _draw_eigenvalues(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
-    return ax.plot(
-        result.eigenvalues.real,
-        result.eigenvalues.imag,
-        "o",
-        markersize=4.5 if len(result.eigenvalues) <= 100 else 3.0,
-        markerfacecolor="black",
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        scalex=False,
-        scaley=False,
-        zorder=5,
-        label="eigenvalues",
-    )
-
-
-def _draw_unit_circle(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
-    from matplotlib.patheffects import withStroke
-
-    z = np.exp(1j * np.linspace(0, 2 * np.pi, 721))
-    (left, right), (bottom, top) = result.x[[0, -1]], result.y[[0, -1]]
-    if not ((left <= z.real) & (z.real <= right) & (bottom <= z.imag) & (z.imag <= top)).any():
-        return []
-    return ax.plot(
-        z.real,
-        z.imag,
-        color="black",
-        linewidth=1.3,
-        dashes=(5, 3),
-        path_effects=[withStroke(linewidth=2.6, foreground="white")],
-        scalex=False,
-        scaley=False,
-        zorder=4,
-        label="unit circle",
-    )
 
 
 def _draw_levels(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
