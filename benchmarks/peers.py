@@ -30,7 +30,7 @@ class InverseLanczos:
         for _ in range(self.n):
             v = ztrsv(self.T, ztrsv(self.T, q, trans=2), overwrite_x=1)
             alpha.append(np.vdot(q, v).real)
-            if not alpha[-1] < 1e300:  # sigma below 1e-150: all that is left is to overflow
+            if not alpha[-1] < 1e150:  # sigma below 1e-75: its square would overflow next
                 return 0.0
             v -= alpha[-1] * q
             if beta:
