@@ -8,10 +8,10 @@ import re
 from numpy.typing import ArrayLike
 
 from spectra.checks import any_matrix, positive
+from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
 from spectra.field_of_values import numerical_abscissa
 from spectra.nonnormality import commutator_norm, eigenvector_condition_number, henrici_departure
 from spectra.norms import spectral_norm, stable_rank
-from spectra.pseudospectra import pseudospectral_abscissa, pseudospectral_radius
 from spectra.schur import schur_form
 from spectra.spectrum import spectral_abscissa, spectral_radius
 

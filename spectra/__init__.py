@@ -28,8 +28,8 @@ _ROOM_OF = {
     "GridCost": "cost",
     "grid_cost": "cost",
     "pseudospectrum": "pseudospectra",
-    "pseudospectral_abscissa": "pseudospectra",
-    "pseudospectral_radius": "pseudospectra",
+    "pseudospectral_abscissa": "extremes",
+    "pseudospectral_radius": "extremes",
 }
 _ROOMS = ("gallery", "plots")
 

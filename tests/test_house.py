@@ -31,6 +31,7 @@ ORDER = [
     "spectra.nonnormality",
     "spectra.field_of_values",
     "spectra.criss_cross",
+    "spectra.extremes",
     "spectra.pseudospectra",
     "spectra.plots.canvas",
     "spectra.plots.portrait",

@@ -24,7 +24,8 @@ from rnn.study.engine import TrialResult
 from rnn.study.findings import study_findings, study_limits, study_verdict
 from rnn.study.statistics import POOLED
 from spectra import __version__
-from spectra.pseudospectra import pseudospectral_radius, pseudospectrum
+from spectra.extremes import pseudospectral_radius
+from spectra.pseudospectra import pseudospectrum
 
 if TYPE_CHECKING:
     import pandas as pd
