@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectra.checks import box, grid_shape, levels, positive
 from spectra.cost import refuse_what_does_not_fit
-from spectra.resolvent import SmallestSingularValues, dense_sigma_min, norm_bound, smallest_singular_values
+from spectra.grid import Grid
+from spectra.resolvent import dense_sigma_min, norm_bound, smallest_singular_values
 from spectra.results import Pseudospectrum
 from spectra.scaling import refuse_overflow
 from spectra.schur import SchurForm, matrix_of, schur_form
@@ -20,7 +20,6 @@ Floats = NDArray[np.float64]
 Region = tuple[float, float, float, float]
 
 _DELTA = 1e-3  # probability that any lower bound on a grid fails
-_COARSEST = 8  # first stride over a grid on which only some contours are wanted
 
 
 def pseudospectrum(
@@ -48,8 +47,8 @@ def pseudospectrum(
     shape : (ny, nx)
         Number of grid points along y and x, each at least 2.
     epsilons : sequence of float, optional
-        The only contours wanted, in the units of A. Points that a solved neighbour proves to lie away from
-        all of them are then skipped. By default every point is solved.
+        The only contours wanted, in the units of A. Points are then skipped that solved ones prove to lie
+        beside no contour; the contours drawn are the same. By default every point is solved.
     rtol : float
         Relative error allowed above the floor, from 1e-13 to 0.1. The intervals narrow in proportion, but are
         wider: they bound the rare start that misses a singular value.
@@ -77,7 +76,9 @@ def pseudospectrum(
     -----
     One Schur form (about 10 n³ operations), then inverse Lanczos on the Schur factor for 16 points (4 without
     AVX-512) at a time, about 4 n² operations for a step of a real matrix, twice that for a complex one, and
-    some 10 steps a point. Conjugate points of a real matrix are solved once. Below ``result.floor``, about
+    some 10 steps a point. Conjugate points of a real matrix are solved once. For given `epsilons` the grid is
+    solved coarse to fine: σ_min(zI - A) changes by at most abs(z - w) from z to w, and σ_min(zI - A)² - |z|²
+    is concave, being the least of ‖Av‖² - 2 Re(z̄ v*Av) over unit v. Below ``result.floor``, about
     n u (‖A‖ + |z|), a value is noise; points at most that far from an eigenvalue get 0.
 
     References
@@ -113,10 +114,9 @@ def pseudospectrum(
     z = x[None, :] + 1j * half[:, None]
 
     solver = functools.partial(
-        smallest_singular_values, rtol=rtol, delta=_DELTA, threads=threads, device=device
+        smallest_singular_values, form, rtol=rtol, delta=_DELTA, threads=threads, device=device
     )
-    cell = float(np.hypot((xmax - xmin) / (nx - 1), (ymax - ymin) / (ny - 1)))
-    grid = _Grid(form, z, cell, wanted, solver, progress)
+    grid = Grid(z, wanted, solver, functools.partial(dense_sigma_min, form), progress)
     sigma, lower, upper, computed = grid.sigma, grid.lower, grid.upper, grid.computed
     if mirrored:
         sigma, lower, upper, computed = (
@@ -137,101 +137,6 @@ def pseudospectrum(
         delta=_DELTA,
         iterations=grid.iterations,
     )
-
-
-class _Grid:
-    """Values on a grid of points, solved coarse to fine so that proven points can be skipped."""
-
-    def __init__(
-        self,
-        form: SchurForm,
-        z: NDArray[np.complex128],
-        cell: float,
-        wanted: Floats,
-        solver: Callable[..., SmallestSingularValues],
-        progress: Progress | None,
-    ) -> None:
-        self.form, self.z = form, z
-        self.sigma, self.lower, self.upper = np.zeros(z.shape), np.zeros(z.shape), np.full(z.shape, np.inf)
-        self.computed = np.zeros(z.shape, dtype=bool)
-        self.iterations, self.floor = 0, 0.0
-        self._solver, self._progress = solver, progress
-        if len(wanted) == 0:
-            self._solve(np.ones(z.shape, dtype=bool))
-        else:
-            self._solve_near(wanted, cell)
-        self._resolve_contradictions()
-        # a neighbour's interval can be the narrower one; of two that rounding sets apart, `upper` is proven
-        self.lower = np.minimum(self.lower, self.upper)
-        self.sigma = np.clip(self.sigma, self.lower, self.upper)
-
-    def _solve(self, chosen: NDArray[np.bool_]) -> None:
-        if not chosen.any():
-            return
-        found = self._solver(self.form, self.z[chosen], progress=self._count(int(chosen.sum())))
-        self.sigma[chosen], self.lower[chosen], self.upper[chosen] = found.sigma_min, found.lower, found.upper
-        self.computed |= chosen
-        self.iterations += int(found.steps.sum())
-        self.floor = max(self.floor, found.floor)
-
-    def _count(self, chosen: int) -> Progress | None:
-        """Report in points of the whole grid: those not chosen count as done."""
-        report, size = self._progress, self.z.size
-        if report is None:
-            return None
-        settled = size - chosen - int((~self.computed).sum() - chosen)
-        return lambda done, _: report(settled + done, size)
-
-    def _solve_near(self, wanted: Floats, cell: float) -> None:
-        """Solve on ever finer grids the points not yet proven to lie in cells without a contour."""
-        stride = _COARSEST
-        while stride >= 1:
-            level = np.zeros(self.z.shape, dtype=bool)
-            level[::stride, ::stride] = True
-            todo = level & ~self.computed & ~self._settled(wanted, cell)
-            self._solve(todo)
-            stride //= 2
-        skipped = ~self.computed
-        self.sigma[skipped] = 0.5 * (self.lower + self.upper)[skipped]
-
-    def _settled(self, wanted: Floats, cell: float) -> NDArray[np.bool_]:
-        """Spread intervals by abs(sigma(z) - sigma(w)) <= abs(z - w); say where that suffices."""
-        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            for sign in (1, -1):
-                self._spread(sign * dy, sign * dx)
-        above = (self.lower[..., None] - cell > wanted).sum(axis=-1)
-        below = (self.upper[..., None] + cell > wanted).sum(axis=-1)
-        return above == below
-
-    def _spread(self, dy: int, dx: int) -> None:
-        """Carry intervals one way across the whole grid, up to `_COARSEST` points."""
-        to, of = self._shifted(dy, dx), self._shifted(-dy, -dx)
-        if self.z[to].size == 0:  # a single row has no neighbours
-            return
-        for _ in range(_COARSEST):
-            step = abs(self.z[to].flat[0] - self.z[of].flat[0])
-            self.lower[to] = np.maximum(self.lower[to], self.lower[of] - step)
-            self.upper[to] = np.minimum(self.upper[to], self.upper[of] + step)
-
-    def _shifted(self, dy: int, dx: int) -> tuple[slice, slice]:
-        ny, nx = self.z.shape
-        return slice(max(dy, 0), ny + min(dy, 0)), slice(max(dx, 0), nx + min(dx, 0))
-
-    def _resolve_contradictions(self) -> None:
-        """Solve again, by dense SVD, points whose lower bound a neighbour's upper bound refutes."""
-        wrong = np.zeros(self.z.shape, dtype=bool)
-        for axis in (0, 1):
-            step = np.abs(np.diff(self.z, axis=axis))
-            first, second = (np.s_[:-1], np.s_[1:]) if axis == 0 else (np.s_[:, :-1], np.s_[:, 1:])
-            wrong[first] |= self.lower[first] > self.upper[second] + step
-            wrong[second] |= self.lower[second] > self.upper[first] + step
-        for i in zip(*np.nonzero(wrong & self.computed), strict=True):
-            value = dense_sigma_min(self.form, complex(self.z[i]))
-            self.sigma[i], self.lower[i], self.upper[i] = (
-                value,
-                max(value - self.floor, 0.0),
-                value + self.floor,
-            )
 
 
 def _automatic_region(form: SchurForm) -> Region:

@@ -137,8 +137,8 @@ class Pseudospectrum(Record):
         The interval that holds the true value: `upper` is proven up to `floor` (which it includes); `lower`
         holds with probability at least 1 - `delta` for all points together.
     computed : ndarray of bool, shape (len(y), len(x))
-        False where a point was skipped: there a neighbour proves that no wanted contour passes nearby,
-        and `sigma_min` is some value inside the interval.
+        False where a point was skipped: there neighbours prove on which side of the wanted contours it
+        lies, and `sigma_min` is some value inside the interval.
     eigenvalues : ndarray
         Eigenvalues of A.
     epsilons : ndarray

@@ -27,6 +27,7 @@ ORDER = [
     "spectra.layout",
     "spectra.gpu",
     "spectra.resolvent",
+    "spectra.grid",
     "spectra.norms",
     "spectra.nonnormality",
     "spectra.field_of_values",

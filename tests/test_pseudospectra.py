@@ -202,7 +202,7 @@ def test_skipping_keeps_the_contours_and_the_certificates(seed):
     A = np.random.default_rng(seed).standard_normal((48, 48)) / 7
     wanted = [1e-3, 1e-2, 1e-1]
     full, some = pseudospectrum(A), pseudospectrum(A, epsilons=wanted)
-    assert some.iterations < 0.6 * full.iterations
+    assert some.iterations < 0.4 * full.iterations
     assert not some.computed.all()
     for epsilon in wanted:
         assert np.array_equal(full.sigma_min <= epsilon, some.sigma_min <= epsilon)
@@ -246,9 +246,11 @@ def test_contradictions_are_solved_again(monkeypatch):
     check_against_svd(A, result, points=300)
 
 
-def test_progress_reaches_the_end():
+@pytest.mark.parametrize("epsilons", [None, [1e-2]])
+def test_progress_reaches_the_end(epsilons):
     seen = []
-    pseudospectrum(gallery.grcar(20), shape=(30, 30), progress=lambda done, total: seen.append((done, total)))
+    note = lambda done, total: seen.append((done, total))  # noqa: E731
+    pseudospectrum(gallery.grcar(20), shape=(30, 30), epsilons=epsilons, progress=note)
     assert seen[-1][0] == seen[-1][1]
     assert all(first[0] <= second[0] for first, second in itertools.pairwise(seen))
 
