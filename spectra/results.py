@@ -96,7 +96,8 @@ class Record:
             ]  # with slots the class is made anew
             kind = next(found for found in known if found.__name__ == name)
             fields = {field.name: field.type for field in dataclasses.fields(kind)}
-            record = kind(**{name: _restored(content[name], str(fields[name])) for name in fields})
+            stored_fields = [name for name in fields if name in content]  # an older file may lack the newest
+            record = kind(**{name: _restored(content[name], str(fields[name])) for name in stored_fields})
             record._check_shapes()
         except Exception:  # a damaged archive fails in a dozen ways
             raise ValueError(
@@ -205,6 +206,9 @@ class Extremum(Record):
         What is left over there (each function says of which equation).
     steps : int
         Outer iterations taken.
+    method : str
+        How the value was found and certified, where there is a choice: "samples" (σ_min at many points of a
+        curve) or "eigenvalues" (of a matrix of order 2n); empty for a direct formula.
     """
 
     value: float
@@ -213,6 +217,7 @@ class Extremum(Record):
     points: NDArray[np.complex128]
     residual: float
     steps: int
+    method: str = ""
 
     def __float__(self) -> float:
         """Give the value."""

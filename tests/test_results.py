@@ -156,6 +156,21 @@ def test_a_flipped_byte_is_refused_or_harmless(extremum, tmp_path):
     assert refused > 200
 
 
+def test_a_file_from_before_a_field_with_a_default_loads(extremum, tmp_path):
+    fields = {
+        "value": 2.5,
+        "lower": 2.25,
+        "upper": 2.75,
+        "points": np.array([1j]),
+        "residual": 0.0,
+        "steps": 3,
+    }
+    np.savez(tmp_path / "old.npz", record="Extremum", **fields)
+    assert Extremum.load(tmp_path / "old.npz").method == ""
+    dataclasses.replace(extremum, method="samples").save(tmp_path / "new.npz")
+    assert Extremum.load(tmp_path / "new.npz").method == "samples"
+
+
 def test_records_are_frozen_and_compare_by_identity(record):
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.lower = 0.0
