@@ -14,7 +14,7 @@ from spectra.resolvent import dense_sigma_min, norm_bound, smallest_singular_val
 from spectra.results import Pseudospectrum
 from spectra.scaling import refuse_overflow
 from spectra.schur import SchurForm, matrix_of, schur_form
-from spectra.threads import Progress
+from spectra.threads import Progress, interruptible
 
 Floats = NDArray[np.float64]
 Region = tuple[float, float, float, float]
@@ -142,8 +142,8 @@ def pseudospectrum(
 def _automatic_region(form: SchurForm) -> Region:
     """Enclose the spectrum, grown towards the numerical range, at most doubled, and a near unit circle."""
     T = form.T
-    real = np.linalg.eigvalsh((T + T.conj().T) / 2)[[0, -1]] * form.scale
-    imaginary = np.linalg.eigvalsh((T - T.conj().T) / 2j)[[0, -1]] * form.scale
+    parts = (T + T.conj().T) / 2, (T - T.conj().T) / 2j
+    real, imaginary = interruptible(lambda: [np.linalg.eigvalsh(H)[[0, -1]] * form.scale for H in parts])
     e = form.eigenvalues
     spread = max(np.ptp(e.real), np.ptp(e.imag))
     reach = 0.5 * spread if spread > 1e-3 * form.scale else np.inf

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import get_lapack_funcs
 
 from spectra.checks import Matrix, square_matrix
 from spectra.errors import ConvergenceError
+from spectra.lapack import schur_factor
 from spectra.scaling import SMALLEST_UNIT, rescaled, unit_scaled
 
 
@@ -94,19 +94,13 @@ def schur_form(A: ArrayLike | SchurForm) -> SchurForm:
         return A
     matrix = square_matrix(A)
     scaled, scale = unit_scaled(matrix, smallest=SMALLEST_UNIT)
-    gees: Any = get_lapack_funcs("gees", (scaled,))
-    # real eigenvalues first (free, and for the grid kernel 2 x 2 blocks are then aligned in pairs of rows)
-    sort = int(scaled.dtype == np.float64)
-    select: Any = (lambda _, imaginary: imaginary == 0.0) if sort else (lambda _: False)
-    work = gees(select, scaled, lwork=-1, compute_v=0)[-2]
-    *_, info = result = gees(select, scaled, lwork=int(work[0].real), compute_v=0, sort_t=sort)
+    # real eigenvalues first: for the grid kernel 2 x 2 blocks are then aligned in pairs of rows
+    T, eigenvalues, info = schur_factor(scaled)
     n = len(scaled)
     if info not in {0, n + 1, n + 2}:  # beyond n only the order is affected
         raise ConvergenceError(
             f"LAPACK gees did not converge on A (info = {info}); try A plus tiny noise, or A in another basis"
         )
-    T = np.ascontiguousarray(result[0])
-    eigenvalues = result[2] + 1j * result[3] if matrix.dtype == np.float64 else result[2]
     return SchurForm(
         A=matrix,
         T=T,

@@ -1,10 +1,12 @@
-"""Blocks of points over a pool of threads, with progress and an interrupt that reaches the kernels."""
+"""Compiled work on other threads, so that the main one hears Ctrl-C and can show progress."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from spectra.checks import whole_number
 
 Progress = Callable[[int, int], None]
+Result = TypeVar("Result")
 
 _MOST = 1024  # threads that can be asked for
 _LONGEST = 1024  # points of a block at the most: a block is a step of progress
@@ -33,6 +36,33 @@ def available_threads(threads: int | None) -> int:
     if threads is not None:
         return whole_number(threads, "threads", most=_MOST)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def interruptible(compute: Callable[[], Result]) -> Result:
+    """Call a long function that releases Python's lock so that Ctrl-C is heard while it runs.
+
+    Parameters
+    ----------
+    compute : callable
+        Without arguments. When interrupted it runs on to its end in a thread that nobody waits for.
+
+    Returns
+    -------
+    object
+        What it returns.
+    """
+    done: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(compute())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while not wait([done], timeout=0.1).done:
+        pass
+    return done.result()
 
 
 def run_blocks(
