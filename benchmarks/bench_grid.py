@@ -3,7 +3,8 @@
 Both sides in turn, one thread, Schur form included, 128 x 128 points of the automatic region, rtol 1e-6. The
 peers run on a sample of the points and are scaled up. "one-sided" is the same region cut so that no half
 mirrors the other. The error is the largest abs(difference from the SVD) over what is allowed, rtol sigma_min
-+ floor. "of dgemm" counts 4 n^2 operations a step (8 n^2 for complex matrices) against numpy's product.
++ floor. "of dgemm" counts 4 n^2 operations a step (8 n^2 for complex matrices) against numpy's product; "limit"
+is the first ratio if all these operations ran at that rate and nothing else took time.
 """
 
 import time
@@ -77,6 +78,7 @@ def test_grid(benchmark, row, n, name, region):
             "region": region,
             "seconds": ours,
             "SVD loop / ours": f"{np.median(others.svd) * POINTS / ours:.0f}",
+            "limit": f"{np.median(others.svd) * POINTS / (operations / np.median(others.dgemm)):.0f}",
             "ztrsv Lanczos / ours": f"{np.median(others.lanczos) * POINTS / ours:.1f}",
             "of dgemm": f"{operations / ours / np.median(others.dgemm):.0%}",
             "steps a point": f"{result.iterations / solved:.1f}",
