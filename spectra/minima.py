@@ -1,0 +1,250 @@
+"""The smallest σ_min(zI - A) on a circle or line, proven from samples or by eigenvalues of order 2n.
+
+σ_min(zI - A)² - abs(z)² = min over unit v of ‖Av‖² - 2 Re(conj(z) v*Av) is a minimum of functions affine in
+(Re z, Im z), hence concave on the plane, and no steeper than 2 w(A), w being the numerical radius. On the
+chord between points a and b it lies above the line through its values there. A point of a circle of radius r
+lies h(t) <= 4t(1 - t) h(1/2) beyond the point at the share t of the chord. So, with s(t) = σ_min² at the share t,
+
+    s(t) >= (1 - t) s(0) + t s(1) - κ t (1 - t),   κ = abs(b - a)² on a line,
+                                                   κ = 16 w r sin(γ/4)² on an arc of angle γ.
+
+Samples a gap apart then miss the minimum by O(gap²), not by the O(gap) of a function that is only Lipschitz.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from spectra.curves import Curves, Floats, Points
+from spectra.resolvent import SmallestSingularValues, rounding_floor, smallest_singular_values
+from spectra.schur import SchurForm
+
+DELTA = 1e-3  # probability that any lower bound from the samples of one Sampler fails
+_RTOL = 1e-10  # of a sample
+_FIRST = 64  # samples that a curve starts with
+_BATCH = 96  # samples that cost no more than fewer
+_PIECES = 6  # most pieces that one step divides a gap into
+_MOST_STEPS = 60
+
+
+class Sampler:
+    """σ_min(zI - A) of one matrix at batches of points, counted.
+
+    Parameters
+    ----------
+    form : SchurForm
+        The matrix.
+    unit : float
+        The power of two that everything is measured in.
+    farthest : float
+        Largest modulus of interest, in the units of A.
+    """
+
+    def __init__(self, form: SchurForm, unit: float, farthest: float) -> None:
+        self.form = in_units(form, unit)
+        self.floor = rounding_floor(self.form, farthest / unit)
+        self.reach = numerical_radius_bound(self.form) + self.floor
+        self.evaluations = 0
+        self.method = "samples"
+        self._batches = 0
+
+    def __call__(self, z: Points) -> SmallestSingularValues:
+        self._batches += 1
+        self.evaluations += len(z)
+        delta = DELTA / (self._batches * (self._batches + 1))  # these add up to DELTA
+        return smallest_singular_values(self.form, z, rtol=_RTOL, delta=delta, threads=1)
+
+    @property
+    def affordable(self) -> float:
+        """Samples that take about as long as one eigenproblem of order 2n."""
+        return 20.0 * self.form.n + 500.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Lowest:
+    """What is known of the smallest σ_min on a curve.
+
+    Attributes
+    ----------
+    value : float
+        The smallest found.
+    lower : float
+        Nowhere on the curve is it smaller.
+    place : float
+        Where on the curve the value is.
+    gap : float
+        To the next sample there.
+    settled : bool
+        Whether `lower` reaches what was asked for.
+    """
+
+    value: float
+    lower: float
+    place: float
+    gap: float
+    settled: bool
+
+
+def in_units(form: SchurForm, unit: float) -> SchurForm:
+    """Give the Schur form of A / unit, for a power of two."""
+    return dataclasses.replace(
+        form,
+        A=form.A / unit,
+        T=form.T * (form.scale / unit),
+        scale=1.0,
+        eigenvalues=form.eigenvalues / unit,
+    )
+
+
+def numerical_radius_bound(form: SchurForm, directions: int = 16) -> float:
+    """Upper bound of the numerical radius, at most 2 % too large: a polygon around the numerical range."""
+    A = form.A
+    support = np.empty(directions)
+    half = directions // 2
+    for k in range(half // 2 + 1 if form.is_real else half):
+        turned = A if k == 0 else A * np.exp(-2j * np.pi * k / directions)
+        ends = np.linalg.eigvalsh((turned + turned.conj().T) / 2)
+        support[k], support[k + half] = ends[-1], -ends[0]
+        if form.is_real:  # symmetric in the real axis
+            support[-k % directions], support[half - k] = support[k], support[k + half]
+    angle = 2 * np.pi / directions
+    following = np.roll(support, -1)
+    along = (following - support * np.cos(angle)) / np.sin(angle)  # to the next corner
+    return float(np.hypot(support, along).max())
+
+
+def least_between(lower: Floats, bend: Floats, length: Floats) -> Floats:
+    """Lower bound of σ_min between neighbouring samples: the better of the concave and the Lipschitz one."""
+    squares = lower**2
+    left, right = squares[:-1], squares[1:]
+    drop = np.minimum(np.abs(right - left), bend)
+    vertex = np.maximum(left, right) - (bend + drop) ** 2 / np.maximum(4 * bend, 1e-300)
+    vertex = np.where(np.abs(right - left) >= bend, np.minimum(left, right), vertex)
+    return np.maximum(np.sqrt(np.maximum(vertex, 0.0)), (lower[:-1] + lower[1:] - length) / 2)
+
+
+def lowest(
+    sampler: Sampler,
+    curves: Curves,
+    level: float,
+    *,
+    aim: Callable[[float], float],
+    budget: float = np.inf,
+) -> Lowest:
+    """Smallest σ_min on a curve from samples, added where they do not yet prove enough.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        The matrix.
+    curves : Lines or Circles
+        The family of the curve.
+    level : float
+        Which curve of the family.
+    aim : callable
+        ``aim(value)`` is the lower bound that is enough while `value` is the smallest sample. Samples below
+        the aim end the search.
+    budget : float
+        Samples to use at the most; where more are foreseen, the search ends unsettled.
+
+    Returns
+    -------
+    Lowest
+        The smallest sample and a lower bound of all values.
+    """
+    ceiling = float(sampler(np.array([curves.point(level, 0.0)])).upper[0])
+    first, last = curves.span(level, sampler.reach, ceiling)
+    start = sampler.evaluations
+    place = np.linspace(first if sampler.form.is_real else -last, last, _FIRST)
+    found = sampler(curves.point(level, place))
+    lower, value = found.lower, found.sigma_min
+    while True:
+        least = int(np.argmin(value))
+        best = float(value[least])
+        target = aim(best)
+        gap = np.diff(place)
+        bend = curves.sag(level, gap, sampler.reach)
+        between = least_between(lower, bend, curves.length(level, gap))
+        proven = min(float(between.min()), float(lower.min()))
+        open_ = between < target
+        near = float(gap[max(least - 1, 0) : least + 1].max())
+        state = Lowest(best, proven, float(place[least]), near, not open_.any() and best >= target)
+        if not open_.any() or float(lower.min()) <= target:
+            return state
+        margin = np.minimum(lower[:-1], lower[1:])[open_] ** 2 - target**2
+        wanted = np.ceil(np.sqrt(bend[open_] / (4 * margin)))
+        used = sampler.evaluations - start
+        if used + np.minimum(wanted, 100 * _PIECES).sum() > budget:
+            return state
+        pieces = np.clip(wanted, 2, max(_PIECES, _BATCH // len(wanted)))
+        more = _divided(place[:-1][open_], gap[open_], pieces.astype(int))
+        found = sampler(curves.point(level, more))
+        order = np.argsort(np.concatenate([place, more]), kind="stable")
+        place = np.concatenate([place, more])[order]
+        lower = np.concatenate([lower, found.lower])[order]
+        value = np.concatenate([value, found.sigma_min])[order]
+
+
+def inside(sampler: Sampler, curves: Curves, level: float, epsilon: float) -> tuple[Points, Floats]:
+    """Points of a curve with σ_min below epsilon, and σ_min there, deepest first; none if it has none."""
+    crossings = curves.crossings(sampler.form.A, epsilon, level)
+    points = np.concatenate([crossings, curves.middles(crossings, level)])
+    if len(points) == 0:
+        return points, np.zeros(0)
+    found = sampler(points).sigma_min
+    deepest = np.argsort(found, kind="stable")[: np.count_nonzero(found < epsilon)]
+    return points[deepest], found[deepest]
+
+
+def proven_lowest(
+    sampler: Sampler, curves: Curves, level: float, *, aim: Callable[[float], float]
+) -> Lowest:
+    """Smallest σ_min on a curve: from samples or, where these would be too many, by level sets.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        The matrix; its `method` becomes "eigenvalues" where samples did not do.
+    curves : Lines or Circles
+        The family of the curve.
+    level : float
+        Which curve of the family.
+    aim : callable
+        As for `lowest`.
+
+    Returns
+    -------
+    Lowest
+        The smallest value found and a lower bound of all, 0 where rounding leaves nothing else.
+
+    Notes
+    -----
+    Boyd and Balakrishnan: the crossings of a level below the smallest value known are eigenvalues of order
+    2n; where there are none the level is proven, up to rounding, and otherwise the middles between them lie
+    lower.
+    """
+    state = lowest(sampler, curves, level, aim=aim, budget=sampler.affordable)
+    if state.settled:
+        return state
+    sampler.method = "eigenvalues"
+    value, place = state.value, state.place
+    for _ in range(_MOST_STEPS):
+        bar = aim(value)
+        if bar <= 2 * sampler.floor:
+            break
+        points, found = inside(sampler, curves, level, bar)
+        if len(points) == 0:
+            return Lowest(value, bar - sampler.floor, place, state.gap, settled=True)
+        value, place = float(found[0]), float(curves.place(points[0]))
+    return Lowest(value, state.lower if value == state.value else 0.0, place, state.gap, settled=False)
+
+
+def _divided(start: Floats, gap: Floats, pieces: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
+    """Points that divide each interval into equal pieces."""
+    inner = pieces - 1
+    which = np.repeat(np.arange(len(start)), inner)
+    rank = np.arange(len(which)) - np.repeat(np.cumsum(inner) - inner, inner) + 1
+    return np.asarray(start[which] + gap[which] * rank / pieces[which])

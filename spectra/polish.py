@@ -1,0 +1,139 @@
+"""Extremes of σ_min(zI - A) to all digits: quadratic models through samples, around ever better points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from spectra.curves import Curves, Floats
+from spectra.minima import Sampler
+
+_MOST_ROUNDS = 20
+_SHRINK, _GROW = 0.1, 2.0
+_STEADY = 1e-13  # relative change of the merit at which a point is final
+
+_GRID = np.meshgrid([-1.0, 0.0, 1.0], [-1.0, -0.5, 0.0, 0.5, 1.0], indexing="ij")
+_OUT, _ALONG = _GRID[0].ravel(), _GRID[1].ravel()
+_CENTRE = 7
+_MODEL = np.linalg.pinv(
+    np.stack([np.ones(15), _OUT, _ALONG, _OUT**2 / 2, _OUT * _ALONG, _ALONG**2 / 2], axis=1)
+)
+
+Step = Callable[[float, float, float, float], float]
+Merit = Callable[[Floats, Floats], Floats]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Goal:
+    """What is sought, by a merit to be made large and by a step across the curves.
+
+    Attributes
+    ----------
+    merit : callable
+        ``merit(level, sigma)``; -inf for a point that does not qualify.
+    step : callable
+        ``step(level, a, b, c)``: how many levels further out the merit is largest where the smallest σ_min
+        of a curve d levels further out is a + b d + c d²; NaN where the model does not tell.
+    """
+
+    merit: Merit
+    step: Step
+
+
+def on_curve(level: float) -> Goal:
+    """Goal: the smallest σ_min on one curve."""
+    return Goal(lambda levels, sigma: np.where(levels == level, -sigma, -np.inf), lambda *_: 0.0)
+
+
+def steepest(boundary: float) -> Goal:
+    """Goal: the largest (level - boundary) / σ_min."""
+
+    def step(level: float, a: float, b: float, c: float) -> float:
+        gain = level - boundary
+        square = gain**2 + (a - b * gain) / c if c > 0 else np.nan
+        if square > 0:
+            return float(np.sqrt(square) - gain)
+        return float(np.copysign(np.inf, a - b * gain))
+
+    def merit(levels: Floats, sigma: Floats) -> Floats:
+        return np.where(levels > boundary, (levels - boundary) / np.maximum(sigma, 1e-300), -np.inf)
+
+    return Goal(merit, step)
+
+
+def outermost(epsilon: float) -> Goal:
+    """Goal: the largest level with σ_min <= epsilon."""
+
+    def step(level: float, a: float, b: float, c: float) -> float:
+        square = b * b + 4 * c * (epsilon - a)
+        slope = b + np.sqrt(square) if b > 0 and square > 0 else 2 * b
+        return float(2 * (epsilon - a) / slope) if slope > 0 else np.nan
+
+    def merit(levels: Floats, sigma: Floats) -> Floats:
+        return np.where(sigma <= epsilon * (1 + 1e-11), levels, -np.inf)
+
+    return Goal(merit, step)
+
+
+def polished(
+    sampler: Sampler, curves: Curves, level: float, place: float, gap: float, goal: Goal
+) -> tuple[float, float, float]:
+    """Follow a goal from a point near its local extreme.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        The matrix.
+    curves : Lines or Circles
+        The family of curves.
+    level, place : float
+        Where to start.
+    gap : float
+        Difference in place over which σ_min shows its curvature.
+    goal : Goal
+        What is sought.
+
+    Returns
+    -------
+    level, place, sigma : float
+        The best point found, at least as good as the start, and σ_min there.
+    """
+    best, latest = (-np.inf, level, place, np.inf), np.nan
+    out = max(float(curves.length(level, np.array([gap]))[0]), 1e-300)
+    for _ in range(_MOST_ROUNDS):
+        levels, places = level + out * _OUT, place + gap * _ALONG
+        sigma = sampler(curves.point(levels, places)).sigma_min
+        merit = goal.merit(levels, sigma)
+        merit[levels < curves.least] = -np.inf
+        top = int(np.argmax(merit))
+        before, centre = best[0], float(merit[_CENTRE])
+        steady = np.isfinite(centre + latest) and abs(centre - latest) <= _STEADY * abs(latest)
+        latest = centre
+        if merit[top] > best[0]:
+            best = (float(merit[top]), float(levels[top]), float(places[top]), float(sigma[top]))
+        across, along = _model_step(_MODEL @ sigma, level, out, goal.step)
+        bounded = max(abs(across), abs(along)) <= 1.0
+        if bounded and steady:
+            break
+        if latest < before and not bounded:  # the model led astray
+            level, place, bounded = best[1], best[2], True
+        else:
+            level, place = level + out * min(max(across, -2.0), 2.0), place + gap * min(max(along, -2.0), 2.0)
+        factor = _SHRINK if bounded else _GROW
+        out, gap = out * factor, gap * factor
+    return best[1:]
+
+
+def _model_step(model: Floats, level: float, out: float, step: Step) -> tuple[float, float]:
+    """Step across and along the curves, in units of the stencil."""
+    a, b, along, c, mixed, curvature = (float(x) for x in model)
+    c /= 2
+    if curvature > 0:  # the floor of the valley
+        a, b, c = a - along**2 / (2 * curvature), b - along * mixed / curvature, c - mixed**2 / (2 * curvature)
+    across = step(level, a, b / out, c / out**2) / out
+    across = 0.0 if np.isnan(across) else min(max(across, -2.0), 2.0)
+    if curvature > 0:
+        return across, -(along + mixed * across) / curvature
+    return across, -2.0 * float(np.sign(along + mixed * across))
