@@ -42,9 +42,12 @@ class Lines:
         """Unit direction in which the level grows fastest."""
         return 1.0
 
-    def span(self, level: float, reach: float, sigma: float) -> tuple[float, float]:
-        """Upper half of the places beyond which σ_min > sigma: σ_min(zI - A) >= abs(z) - w(A)."""
-        return 0.0, reach + sigma
+    def span(self, level: float, reach: float) -> tuple[float, float]:
+        """Upper half of the places outside of which σ_min is no smallest on the line.
+
+        At the foot of the line it is at most abs(level) + w(A), elsewhere at least abs(z) - w(A).
+        """
+        return 0.0, 2 * reach + abs(level)
 
     def length(self, level: float, gap: Floats) -> Floats:
         """Lengths of pieces of a line between places a `gap` apart."""
@@ -93,7 +96,7 @@ class Circles:
         """Unit direction in which the radius grows fastest."""
         return np.exp(1j * np.angle(z))
 
-    def span(self, level: float, reach: float, sigma: float) -> tuple[float, float]:
+    def span(self, level: float, reach: float) -> tuple[float, float]:
         """Angles of the upper half."""
         return 0.0, np.pi
 

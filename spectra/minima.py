@@ -18,20 +18,37 @@ from collections.abc import Callable
 
 import numpy as np
 
+from spectra import kernels
 from spectra.curves import Curves, Floats, Points
-from spectra.resolvent import SmallestSingularValues, rounding_floor, smallest_singular_values
+from spectra.layout import padded_factor
+from spectra.resolvent import dense_sigma_min, panels, rounding_floor
 from spectra.schur import SchurForm
 
 DELTA = 1e-3  # probability that any lower bound from the samples of one Sampler fails
 _RTOL = 1e-10  # of a sample
 _FIRST = 64  # samples that a curve starts with
-_BATCH = 96  # samples that cost no more than fewer
+_BATCH = 16  # samples that cost no more than one
 _PIECES = 6  # most pieces that one step divides a gap into
 _MOST_STEPS = 60
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """σ_min(zI - A) at a batch of points.
+
+    Attributes
+    ----------
+    value, lower, upper : ndarray
+        Value and interval; `upper` is proven up to rounding, `lower` improbable to fail.
+    """
+
+    value: Floats
+    lower: Floats
+    upper: Floats
+
+
 class Sampler:
-    """σ_min(zI - A) of one matrix at batches of points, counted.
+    """σ_min(zI - A) of one matrix at batches of points, counted; the factor is laid out once.
 
     Parameters
     ----------
@@ -50,12 +67,24 @@ class Sampler:
         self.evaluations = 0
         self.method = "samples"
         self._batches = 0
+        self._arrays = panels(padded_factor(self.form, 1.0, kernels.ROWS))
 
-    def __call__(self, z: Points) -> SmallestSingularValues:
+    def __call__(self, z: Points) -> Samples:
+        m = len(z)
+        origin, self.evaluations = self.evaluations, self.evaluations + m
         self._batches += 1
-        self.evaluations += len(z)
         delta = DELTA / (self._batches * (self._batches + 1))  # these add up to DELTA
-        return smallest_singular_values(self.form, z, rtol=_RTOL, delta=delta, threads=1)
+        widening = float(np.sqrt((self.form.n - 1) * max(m, 1) / delta))
+        floor = max(self.floor, rounding_floor(self.form, float(np.abs(z).max(initial=0.0))))
+        value, lower, steps = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
+        stop = np.zeros(1, dtype=np.uint8)
+        zr, zi = np.ascontiguousarray(z.real), np.ascontiguousarray(z.imag)
+        kernels.solve_points(
+            *self._arrays, zr, zi, origin, widening, _RTOL, floor, stop, value, lower, steps
+        )
+        for i in np.flatnonzero(value < 0):  # not converged
+            value[i] = lower[i] = dense_sigma_min(self.form, z[i])
+        return Samples(value, np.maximum(lower - floor, 0.0), value + floor)
 
     @property
     def affordable(self) -> float:
@@ -155,12 +184,11 @@ def lowest(
     Lowest
         The smallest sample and a lower bound of all values.
     """
-    ceiling = float(sampler(np.array([curves.point(level, 0.0)])).upper[0])
-    first, last = curves.span(level, sampler.reach, ceiling)
     start = sampler.evaluations
+    first, last = curves.span(level, sampler.reach)
     place = np.linspace(first if sampler.form.is_real else -last, last, _FIRST)
     found = sampler(curves.point(level, place))
-    lower, value = found.lower, found.sigma_min
+    lower, value = found.lower, found.value
     while True:
         least = int(np.argmin(value))
         best = float(value[least])
@@ -185,7 +213,7 @@ def lowest(
         order = np.argsort(np.concatenate([place, more]), kind="stable")
         place = np.concatenate([place, more])[order]
         lower = np.concatenate([lower, found.lower])[order]
-        value = np.concatenate([value, found.sigma_min])[order]
+        value = np.concatenate([value, found.value])[order]
 
 
 def inside(sampler: Sampler, curves: Curves, level: float, epsilon: float) -> tuple[Points, Floats]:
@@ -194,7 +222,7 @@ def inside(sampler: Sampler, curves: Curves, level: float, epsilon: float) -> tu
     points = np.concatenate([crossings, curves.middles(crossings, level)])
     if len(points) == 0:
         return points, np.zeros(0)
-    found = sampler(points).sigma_min
+    found = sampler(points).value
     deepest = np.argsort(found, kind="stable")[: np.count_nonzero(found < epsilon)]
     return points[deepest], found[deepest]
 

@@ -104,7 +104,7 @@ def polished(
     out = max(float(curves.length(level, np.array([gap]))[0]), 1e-300)
     for _ in range(_MOST_ROUNDS):
         levels, places = level + out * _OUT, place + gap * _ALONG
-        sigma = sampler(curves.point(levels, places)).sigma_min
+        sigma = sampler(curves.point(levels, places)).value
         merit = goal.merit(levels, sigma)
         merit[levels < curves.least] = -np.inf
         top = int(np.argmax(merit))

@@ -167,7 +167,7 @@ def _solve_on_cores(
     m = len(z)
     sigma, lower, steps = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
     zr, zi = np.ascontiguousarray(z.real), np.ascontiguousarray(z.imag)
-    arrays = _panels(padded_factor(form, unit, kernels.ROWS))
+    arrays = panels(padded_factor(form, unit, kernels.ROWS))
     stop = np.zeros(1, dtype=np.uint8)
 
     def solve(part: slice) -> None:
@@ -180,18 +180,29 @@ def _solve_on_cores(
     return sigma, lower, steps
 
 
-def _panels(factor: PaddedFactor) -> tuple[Floats, ...]:
-    """Lay the factor and its adjoint out for the kernel: four rows a panel, slots, roots, starts."""
+def panels(factor: PaddedFactor) -> tuple[Floats, ...]:
+    """Lay the factor and its adjoint out for `kernels.solve_points`: four rows a panel, slots, roots, starts.
+
+    Parameters
+    ----------
+    factor : PaddedFactor
+        The factor, padded to a multiple of `kernels.ROWS`.
+
+    Returns
+    -------
+    tuple of ndarray
+        The first seven arguments of the kernel.
+    """
     T, n = factor.T, len(factor.T)
     i = np.arange(0, n, 2)
     slot = np.stack([T[i, i], T[i, i + 1], T[i + 1, i], T[i + 1, i + 1]], axis=1)
 
-    def panels(M: Floats) -> Floats:
+    def by_rows(M: Floats) -> Floats:
         return np.ascontiguousarray(M.reshape(n // kernels.ROWS, kernels.ROWS, n).transpose(0, 2, 1))
 
     none = np.zeros((0, 0, kernels.ROWS))
-    upper, lower = panels(T.real), panels(T.real.T)
-    imaginary = (panels(T.imag), panels(-T.imag.T)) if np.iscomplexobj(T) else (none, none)
+    upper, lower = by_rows(T.real), by_rows(T.real.T)
+    imaginary = (by_rows(T.imag), by_rows(-T.imag.T)) if np.iscomplexobj(T) else (none, none)
     slots = np.concatenate([slot.real, slot.imag], axis=1)
     roots = np.ascontiguousarray(np.stack([factor.roots.real, factor.roots.imag], axis=1))
     return upper, imaginary[0], lower, imaginary[1], slots, roots, factor.starts
