@@ -24,12 +24,21 @@ _ROOM_OF = {
     "henrici_departure": "nonnormality",
     "commutator_norm": "nonnormality",
     "eigenvector_condition_number": "nonnormality",
+    "eigenvalue_condition_numbers": "conditioning",
+    "bauer_fike_radius": "conditioning",
+    "distance_to_normality": "normality",
+    "Pseudomode": "modes",
+    "pseudomode": "modes",
+    "Eigenmodes": "eigenvectors",
+    "eigenmodes": "eigenvectors",
     "numerical_abscissa": "field_of_values",
     "GridCost": "cost",
     "grid_cost": "cost",
     "pseudospectrum": "pseudospectra",
     "pseudospectral_abscissa": "extremes",
     "pseudospectral_radius": "extremes",
+    "distance_to_instability": "stability",
+    "kreiss_constant": "stability",
 }
 _ROOMS = ("gallery", "plots")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -72,3 +73,22 @@ def noise_floor(A: ArrayLike, z: complex = 0.0) -> float:
     """Where rounding alone, n u norm(zI - A), hides a singular value of zI - A."""
     A = np.asarray(A)
     return len(A) * 2.0**-53 * float(np.linalg.norm(z * np.eye(len(A)) - A, 2))
+
+
+def eigenvalue_condition_numbers(A: ArrayLike) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+    """With the eigenvalues that they belong to: rows of the inverse are left eigenvectors."""
+    values, V = np.linalg.eig(np.asarray(A))
+    return values, np.linalg.norm(V, axis=0) * np.linalg.norm(np.linalg.inv(V), axis=1)
+
+
+def distance_to_normality(A: ArrayLike, starts: int = 10) -> float:
+    """The least norm of what is off the diagonal in a unitary basis, by descent from random bases."""
+    A, n, rng = np.asarray(A), len(A), np.random.default_rng(0)
+
+    def off_diagonal(x: NDArray[np.float64]) -> float:
+        Q = scipy.linalg.qr((x[: n * n] + 1j * x[n * n :]).reshape(n, n))[0]
+        B = Q.conj().T @ A @ Q
+        return float((np.abs(B - np.diag(np.diag(B))) ** 2).sum())
+
+    found = [scipy.optimize.minimize(off_diagonal, rng.normal(size=2 * n * n)).fun for _ in range(starts)]
+    return float(np.sqrt(min(found)))
