@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 _WIDTH = 1e-3  # relative width of the interval of the supremum at which refinement stops
 _MOST_HALVINGS = 500
+_TIE = 1e-12  # relative difference of norms, where that is less than their error, that makes no new peak
 _MOST_ALIKE = 20_000  # steps whose errors are followed one by one
 _SAME = 8 * UNIT_ROUNDOFF  # gaps that differ by less, relative to the time, are one gap
 
@@ -113,24 +114,26 @@ class NormCurve:
     ) -> None:
         self._A, self._bounds = form.A, bounds
         self._noise, self._shift = product_noise(form.n), float(form.eigenvalues.real.max())
-        if not bounds.discrete:
-            self._square, self._size = form.A @ form.A, float(np.linalg.norm(form.A))
+        self._square = form.A if bounds.discrete else form.A @ form.A
+        self._size = 0.0 if bounds.discrete else float(np.linalg.norm(form.A))
         self._nodes = np.union1d([0.0], times)
         self._seen = list(self._nodes)
         self._steps: dict[float, Propagator] = {}
         self._sups: dict[float, float] = {}  # bounds of the norms from time 0 to the length of a step
         identity = propagator(np.eye(form.n, dtype=form.A.dtype))
         self._best = Sample(0.0, 1.0, 0.0, self._bend(identity, 0.0), identity)
-        self.attained = 1.0
+        self.attained, self._left_wide = 1.0, False
+        total = len(self._nodes)
+        self._norms, self._errors = np.ones(total), np.zeros(total)
+        self._bends, self._lengths = np.full(total, self._best.bend), np.zeros(total)
         self._walk(progress)
         self.norms, self.errors = self._norms[-len(times) :], self._errors[-len(times) :]
 
     def _walk(self, progress: Progress | None) -> None:
         """Measure every node, by one product each."""
-        bounds, total, found = self._bounds, len(self._nodes), self._best
-        self._norms, self._errors = np.ones(total), np.zeros(total)
-        self._bends, self._lengths = np.full(total, found.bend), np.zeros(total)
-        P, step, length, reached = found.at, found.at, 0.0, 0.0
+        bounds, total = self._bounds, len(self._nodes)
+        P = step = self._best.at
+        length = reached = 0.0
         errors = _Carried(bounds, total)
         for i in range(1, total):
             time = float(self._nodes[i])
@@ -141,7 +144,7 @@ class NormCurve:
             P, local = following(step, P)
             carried = errors.after(length, local, self._norms[:i] + self._errors[:i])
             late = abs(reached - time) + i * UNIT_ROUNDOFF * time
-            found = self._sample(time, P, carried, 0.0 if bounds.discrete else late * self._size)
+            found = self._sample(time, P, carried, late * self._size)
             self._norms[i], self._errors[i], self._bends[i] = found.norm, found.error, found.bend
             self._lengths[i] = length
             if progress is not None:
@@ -170,7 +173,7 @@ class NormCurve:
         found = Sample(time, norm, error, self._bend(P, error), P)
         if error < np.inf > norm:
             self.attained = max(self.attained, norm - error)
-        if norm > self._best.norm * (1 + self._noise):
+        if norm > self._best.norm * (1 + self._noise) + min(error, _TIE * norm):
             self._best = found
         return found
 
@@ -199,7 +202,15 @@ class NormCurve:
         if tail == np.inf or self._best.norm >= always:
             return always
         within = self._integers_within(last) if bounds.discrete else self._reals_within(last, tail)
-        return min(always, max(tail, within))
+        upper = min(always, max(tail, within))
+        if self._left_wide:
+            warn(
+                f"the supremum is known to lie between {self._best.norm:.4g} and {upper:.4g} only: give times that "
+                "are closer together where the norm is large",
+                AccuracyWarning,
+                stacklevel=3,
+            )
+        return upper
 
     def _integers_within(self, last: int) -> float:
         above = (self._norms + self._errors)[: last + 1]
@@ -222,12 +233,7 @@ class NormCurve:
             for half in self._halves(heapq.heappop(heap)):
                 heapq.heappush(heap, half)
         else:
-            warn(
-                f"the supremum is known to lie from {self._best.norm:.4g} to {-heap[0].negative:.4g} only: "
-                "give times that are closer together where the norm is large",
-                AccuracyWarning,
-                stacklevel=4,
-            )
+            self._left_wide = True
         return -heap[0].negative
 
     def _halves(self, whole: _Interval) -> tuple[_Interval, _Interval]:

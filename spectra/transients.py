@@ -125,6 +125,56 @@ def transient_growth(
         leaves no digit of exp(tA).
     ConvergenceError
         If an iteration of LAPACK fails.
+
+    Warns
+    -----
+    AccuracyWarning
+        If 500 halvings of the times do not bring `peak_upper` within 0.1 % of the peak (continuous): the
+        interval is right all the same.
+
+    Notes
+    -----
+    *Norms.* One product with A, or with exp(hA), per time and one singular value decomposition of it, about
+    2 n³ + 8/3 n³ operations, for integers in a row and times at equal distances; other gaps cost a power by
+    repeated squaring, or an exponential (scipy.linalg.expm, about 30 n³), each. Everything is scaled by powers of
+    two, so that no power overflows. `errors` adds the rounding of each product, carried on by the norms already
+    known, and takes expm to be exact for hA + E with ‖E‖ <= (n + 4) u (‖hA‖ + 1). The Kreiss constant costs some
+    thousand evaluations of σ_min.
+
+    *Upper bounds of the curve*, of which `upper` is the smallest. For powers: ‖A‖^k; 2 w(A)^k with the numerical
+    radius w; κ(V) (ρ + η)^k with computed eigenvectors V, and η = ‖V⁻¹(AV - VΛ)‖ for what they are not exact;
+    e n K. For exponentials: exp(t ω) with the numerical abscissa ω; κ(V) exp(t (α + η)); e n K.
+
+    *Lower bounds.* Let λ be the outermost computed eigenvalue and σ_min(λI - A) <= ε, which rounding makes
+    positive. With a unit vector x, Ax = λx - e and ‖e‖ <= ε, one has A^k x = λ^k x - Σ_{j<k} λ^{k-1-j} A^j e. So
+    ‖A^k‖ >= abs(λ)^k - ε Σ_{j<k} abs(λ)^{k-1-j} C g^j for each upper bound C g^j, and likewise with an
+    integral for exponentials; `lower` is the largest, and would be abs(λ)^k with exact eigenvalues. For any z of
+    modulus r and ε = σ_min(zI - A) the same sum, with the largest norm M up to time k for every ‖A^j‖, gives
+    M >= r^k / (1 + ε (r^k - 1) / (r - 1)), and for Re z = a and exponentials
+    M >= exp(at) / (1 + ε (exp(at) - 1) / a): this is `lower_until`, for λ and the point that attains the Kreiss
+    constant; with late times it becomes K <= sup.
+
+    *Supremum over all times.* Once ‖A^m‖ <= 1, no later norm exceeds all those before m, since ‖A^(qm + r)‖ <=
+    ‖A^m‖^q ‖A^r‖; likewise for exponentials. Before the first norm known to be at most 1, or before the last time
+    if there is none, norms at integers that were skipped are bounded by those before times an upper bound from
+    above. Between two real times at a distance h the norm is at most the larger one at their ends plus
+    h²/8 sup ‖A² exp(tA)‖, the error of linear interpolation; intervals that matter are halved until the bound is
+    within 0.1 % of the peak, which is then improved by bounded optimisation (Brent). Without a norm at most 1 the
+    decreasing upper bounds say what may come later; if there are none, `peak_upper` is inf. It is proven up to
+    the rounding in `errors`; the bound e n K as far as `kreiss_constant` says.
+
+    References
+    ----------
+    L. N. Trefethen and M. Embree, Spectra and Pseudospectra, Princeton University Press, 2005.
+
+    Examples
+    --------
+    For [[a, c], [0, a]] the powers are a^(k-1) [[a, kc], [0, a]]:
+
+    >>> from spectra import transient_growth
+    >>> transient_growth([[0.5, 4.0], [0.0, 0.5]], [0, 1, 2, 3], dynamics="discrete").norms.round(6)
+    array([1.      , 4.061553, 4.015564, 3.0052  ])
+    >>> transient_growth([[-1.0, 5.0], [0.0, -2.0]], 10.0, dynamics="continuous")
     """
     discrete = one_of(dynamics, "dynamics", ("discrete", "continuous")) == "discrete"
     wanted = _times(times, discrete)
