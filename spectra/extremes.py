@@ -7,7 +7,8 @@ import math
 from numpy.typing import ArrayLike
 
 from spectra.checks import non_negative
-from spectra.criss_cross import CIRCLES, LINES, Curve, farthest_point
+from spectra.criss_cross import farthest_point
+from spectra.curves import CIRCLES, LINES, Curves
 from spectra.resolvent import dense_sigma_min, norm_bound
 from spectra.results import Extremum
 from spectra.scaling import refuse_overflow
@@ -117,13 +118,13 @@ def pseudospectral_radius(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
     return right if right.value > found.value else found
 
 
-def _extreme_level(A: ArrayLike | SchurForm, epsilon: float, curve: Curve) -> Extremum:
+def _extreme_level(A: ArrayLike | SchurForm, epsilon: float, curves: Curves) -> Extremum:
     epsilon = non_negative(epsilon, "epsilon")
     form = schur_form(A)
     refuse_overflow(norm_bound(form) + epsilon, "A and epsilon")
     if epsilon > 0:
-        return farthest_point(form, epsilon, curve)
-    level = curve.level(form.eigenvalues)
+        return farthest_point(form, epsilon, curves)
+    level = curves.level(form.eigenvalues)
     value = float(level.max())
     points = form.eigenvalues[level >= value]
     return Extremum(value=value, lower=value, upper=value, points=points, residual=0.0, steps=0)

@@ -14,6 +14,7 @@ Samples a gap apart then miss the minimum by O(gap²), not by the O(gap) of a fu
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -63,7 +64,6 @@ class Sampler:
     def __init__(self, form: SchurForm, unit: float, farthest: float) -> None:
         self.form = in_units(form, unit)
         self.floor = rounding_floor(self.form, farthest / unit)
-        self.reach = numerical_radius_bound(self.form) + self.floor
         self.evaluations = 0
         self.method = "samples"
         self._batches = 0
@@ -85,6 +85,11 @@ class Sampler:
         for i in np.flatnonzero(value < 0):  # not converged
             value[i] = lower[i] = dense_sigma_min(self.form, z[i])
         return Samples(value, np.maximum(lower - floor, 0.0), value + floor)
+
+    @functools.cached_property
+    def reach(self) -> float:
+        """Upper bound of the numerical radius."""
+        return numerical_radius_bound(self.form) + self.floor
 
     @property
     def affordable(self) -> float:
@@ -202,12 +207,11 @@ def lowest(
         state = Lowest(best, proven, float(place[least]), near, not open_.any() and best >= target)
         if not open_.any() or float(lower.min()) <= target:
             return state
-        margin = np.minimum(lower[:-1], lower[1:])[open_] ** 2 - target**2
-        wanted = np.ceil(np.sqrt(bend[open_] / (4 * margin)))
-        used = sampler.evaluations - start
-        if used + np.minimum(wanted, 100 * _PIECES).sum() > budget:
+        margin = np.sqrt(lower**2 - target**2)
+        wanted = np.sqrt(bend[open_]) / (margin[:-1] + margin[1:])[open_]  # as if σ_min² were linear between
+        if sampler.evaluations - start + wanted.sum() > budget:
             return state
-        pieces = np.clip(wanted, 2, max(_PIECES, _BATCH // len(wanted)))
+        pieces = np.clip(np.ceil(wanted), 2, max(_PIECES, _BATCH // len(wanted)))
         more = _divided(place[:-1][open_], gap[open_], pieces.astype(int))
         found = sampler(curves.point(level, more))
         order = np.argsort(np.concatenate([place, more]), kind="stable")

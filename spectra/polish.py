@@ -123,7 +123,21 @@ def polished(
             level, place = level + out * min(max(across, -2.0), 2.0), place + gap * min(max(along, -2.0), 2.0)
         factor = _SHRINK if bounded else _GROW
         out, gap = out * factor, gap * factor
-    return best[1:]
+    return _on_real_axis(sampler, curves, best, goal)
+
+
+def _on_real_axis(
+    sampler: Sampler, curves: Curves, best: tuple[float, float, float, float], goal: Goal
+) -> tuple[float, float, float]:
+    """Move the point onto the real axis where it lies there up to rounding, as an extreme of a real matrix may."""
+    merit, level, place, sigma = best
+    z = curves.point(level, place)
+    if sampler.form.is_real and abs(z.imag) <= 1e-6 * (abs(z) + sampler.reach):
+        axis = float(curves.place(complex(z.real)))
+        found = float(sampler(np.array([curves.point(level, axis)])).value[0])
+        if goal.merit(np.array([level]), np.array([found]))[0] >= merit - 1e-12 * abs(merit):
+            return level, axis, found
+    return level, place, sigma
 
 
 def _model_step(model: Floats, level: float, out: float, step: Step) -> tuple[float, float]:
