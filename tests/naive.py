@@ -1,6 +1,7 @@
 """Textbook definitions, at most ten lines each, that the package is measured against; no import of it."""
 
 import numpy as np
+import scipy.integrate
 import scipy.linalg
 import scipy.optimize
 from numpy.typing import ArrayLike, NDArray
@@ -92,3 +93,50 @@ def distance_to_normality(A: ArrayLike, starts: int = 10) -> float:
 
     found = [scipy.optimize.minimize(off_diagonal, rng.normal(size=2 * n * n)).fun for _ in range(starts)]
     return float(np.sqrt(min(found)))
+
+
+def convolution_matrix(kernel: ArrayLike, shape: tuple[int, ...], padding: str, stride: int = 1) -> NDArray:
+    """Rows: outputs; columns: inputs; both in C order, as torch with padding "same" and a stride."""
+    K = np.asarray(kernel)
+    C = np.zeros((K.shape[0], *(-(-n // stride) for n in shape), K.shape[1], *shape), dtype=K.dtype)
+    for t in np.ndindex(C.shape[1 : 1 + len(shape)]):
+        for k in np.ndindex(K.shape[2:]):
+            x = [stride * a + b - (w - 1) // 2 for a, b, w in zip(t, k, K.shape[2:], strict=True)]
+            if padding == "circular" or all(0 <= a < n for a, n in zip(x, shape, strict=True)):
+                C[:, *t, :, *(a % n for a, n in zip(x, shape, strict=True))] += K[:, :, *k]
+    return C.reshape(-1, K.shape[1] * int(np.prod(shape)))
+
+
+def power_law(sample: ArrayLike) -> tuple[float, float, float]:
+    """Exponent, start and Kolmogorov-Smirnov distance of the tail, by Clauset, Shalizi and Newman's plfit."""
+    x, found = np.sort(np.asarray(sample)), []
+    for xmin in np.unique(x)[:-1]:
+        z = x[x >= xmin]
+        alpha = 1 + len(z) / np.log(z / xmin).sum()
+        gaps = np.abs(1 - (xmin / z) ** (alpha - 1) - np.arange(len(z)) / len(z))
+        found.append((float(gaps.max()), float(alpha), float(xmin)))
+    distance, alpha, xmin = min(found)
+    return alpha, xmin, distance
+
+
+def marchenko_pastur_distribution(x: float, y: float) -> float:
+    """By integration of the density, for variance 1."""
+    a, b = (1 - y**0.5) ** 2, (1 + y**0.5) ** 2
+
+    def rate(angle: float) -> float:  # at t = (a + b) / 2 - cos(angle) (b - a) / 2
+        t = (a + b) / 2 - np.cos(angle) * (b - a) / 2
+        return (b - a) ** 2 * np.sin(angle) ** 2 / (8 * np.pi * y * t) if t > 0 else 0.0
+
+    end = np.arccos(np.clip((a + b - 2 * x) / (b - a), -1, 1))
+    return float(scipy.integrate.quad(rate, 0, end, epsabs=1e-12)[0])
+
+
+def condition_number(A: ArrayLike) -> float:
+    singular = np.linalg.svd(np.asarray(A), compute_uv=False)
+    return float(singular[0] / singular[-1])
+
+
+def sigma_min_of_pencil(A: ArrayLike, B: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
+    """At each z; the matrices may have more rows than columns."""
+    A, B = np.asarray(A), np.asarray(B)
+    return np.array([np.linalg.svd(at * B - A, compute_uv=False)[-1] for at in np.ravel(z)])

@@ -2,12 +2,14 @@ import cases
 import naive
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import given
 from strategies import POINTS, SCALES, normals, rectangles, squares, unitary
 
 import spectra.norms
 from spectra import (
     ConvergenceError,
+    condition_number,
     gallery,
     resolvent_norm,
     schur_form,
@@ -47,6 +49,50 @@ def test_resolvent_norm_has_the_reference_value(case):
     assert abs(found - case.value) <= naive.noise_floor(case.A, case.z)
     if case.value > 1e8 * naive.noise_floor(case.A, case.z):
         assert found == pytest.approx(case.value, rel=1e-8)
+
+
+@given(rectangles())
+def test_condition_number_equals_the_definition(A):
+    expected = naive.condition_number(A)
+    assert condition_number(A) == pytest.approx(expected, rel=1e-14 * max(expected, 10))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_condition_number_of_the_second_difference(n):
+    """cot²(π / (2n + 2)), from its eigenvalues 4 sin²(k π / (2n + 2))."""
+    A = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+    assert condition_number(A) == pytest.approx(1 / np.tan(np.pi / (2 * n + 2)) ** 2, rel=1e-13)
+
+
+def test_condition_number_of_hilbert_has_the_known_value():
+    """4.7660725024e5 for order 5, as MATLAB's manual has it to five digits."""
+    assert condition_number(scipy.linalg.hilbert(5)) == pytest.approx(4.7660725024e5, rel=1e-9)
+
+
+@given(squares(), SCALES)
+def test_condition_number_under_scaling_adjoint_inverse_and_unitary_factors(A, c):
+    found = condition_number(A)
+    if found < 1e6:
+        slack = 1e-14 * max(found, 10)
+        U = unitary(len(A), is_complex=True, seed=1)
+        for B in (c * A, A.conj().T, U @ A, np.linalg.inv(A)):
+            assert condition_number(B) == pytest.approx(found, rel=10 * slack)
+    assert found >= 1
+
+
+@pytest.mark.parametrize("A", [np.zeros((2, 3)), np.ones((4, 4)), np.ones((2, 5)), gallery.jordan_block(4)])
+def test_condition_number_of_a_singular_matrix_is_infinite(A):
+    assert condition_number(A) == np.inf
+    assert condition_number(A.T * 1e-300) == np.inf
+
+
+def test_condition_number_takes_rectangles_extreme_scales_and_schur_forms():
+    A = np.array([[4.0, 0.0, 0.0], [0.0, 0.0, 0.5]])
+    for size in (1.0, 1e300, 1e-300, 1j):
+        assert condition_number(size * A) == pytest.approx(8.0, rel=1e-14)
+    assert condition_number(schur_form(A[:, ::2])) == 8.0
+    with pytest.raises(ValueError, match=r"^A has shape"):
+        condition_number(np.ones(3))
 
 
 @given(rectangles())
