@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
@@ -58,8 +60,8 @@ def ando_bound(A: Matrix, target: float) -> float:
 
 def _solution(A: Matrix, target: float) -> Matrix:
     """Solve X + A*X⁻¹A = 2 target I, or raise LinAlgError where a matrix on the way is not positive."""
-    R: NDArray[np.complex128] | NDArray[np.float64] = A
-    X = 2.0 * target * np.eye(len(A), dtype=A.dtype)
+    R: NDArray[Any] = A
+    X: NDArray[Any] = 2.0 * target * np.eye(len(A), dtype=A.dtype)
     Q = X
     for _ in range(_MOST_STEPS):
         L = np.linalg.cholesky(Q)

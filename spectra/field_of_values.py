@@ -92,10 +92,10 @@ class NumericalRange(Record):
 
     def __str__(self) -> str:
         """One line."""
+        x, y = self.inner.real, self.inner.imag + 0.0
         return (
-            f"Numerical range of order {len(self.eigenvalues)}: {len(self.angles)} angles, "
-            f"real parts {self.inner.real.min():.6g} to {self.inner.real.max():.6g}, "
-            f"imaginary {self.inner.imag.min():.6g} to {self.inner.imag.max():.6g}, gap {self.gap:.1g}"
+            f"Numerical range of order {len(self.eigenvalues)}: {len(self.angles)} angles, real parts "
+            f"{x.min():.6g} to {x.max():.6g}, imaginary {y.min():.6g} to {y.max():.6g}, gap {self.gap:.1g}"
         )
 
     def __repr__(self) -> str:
