@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
-from spectra.curves import Curves, Points
+from spectra.curves import Curves, Points, mirrored
 from spectra.errors import AccuracyWarning, ConvergenceError
 from spectra.minima import Sampler, inside, lowest
 from spectra.polish import outermost, polished
@@ -54,8 +54,8 @@ def _farthest_point(search: _Search) -> Extremum:
     unit, level = search.unit, search.curves.level
     if search.epsilon <= search.floor:
         warn(
-            f"epsilon = {search.epsilon * unit:.2g} is below the rounding level {search.floor * unit:.2g} of A: "
-            "the interval says what is left; use a larger epsilon or higher precision",
+            f"epsilon = {search.epsilon * unit:.2g} is below the rounding level {search.floor * unit:.2g} of "
+            "A: the interval says what is left; use a larger epsilon or higher precision",
             AccuracyWarning,
             stacklevel=5,
         )
@@ -92,7 +92,7 @@ class _Search:
         return float(np.linalg.svd(z * np.eye(self.form.n) - self.form.A, compute_uv=False)[-1])
 
     def by_samples(self) -> tuple[complex, Extremum | None]:
-        """Climb from curve to curve until samples prove one outside; without an `Extremum` where they do not."""
+        """Climb from curve to curve until samples prove one outside; None where they do not."""
         curves, goal, epsilon = self.curves, outermost(self.epsilon), self.epsilon
         eigenvalue = complex(self._eigenvalues_outermost_first()[0])
         start = eigenvalue + epsilon / 2 * curves.outward(eigenvalue)  # inside
@@ -167,12 +167,11 @@ class _Search:
         return self._extremum(z, value, lower, upper, step)
 
     def _extremum(self, z: complex, value: float, lower: float, upper: float, step: int) -> Extremum:
-        points = np.array([z, z.conjugate()] if self.form.is_real and z.imag != 0 else [z], dtype=complex)
         return Extremum(
             value=value * self.unit,
             lower=lower * self.unit,
             upper=upper * self.unit,
-            points=np.asarray(points * self.unit),
+            points=mirrored(z, self.form.is_real) * self.unit,
             residual=abs(self.sigma(z) - self.epsilon) * self.unit,
             steps=step,
             method="eigenvalues",

@@ -27,7 +27,7 @@ class Lines:
         return np.real(z)
 
     def convex(self, level: float) -> float:
-        """The coordinate in which log max ‖(zI - A)^-1‖ over a curve is convex: the three lines theorem."""
+        """Give the coordinate in which log max ‖(zI - A)^-1‖ is convex: the three lines theorem."""
         return level
 
     def place(self, z: Any) -> Any:
@@ -39,14 +39,12 @@ class Lines:
         return level + 1j * np.asarray(place)
 
     def outward(self, z: Any) -> Any:
-        """Unit direction in which the level grows fastest."""
+        """Give the unit direction in which the level grows fastest."""
         return 1.0
 
     def span(self, level: float, reach: float) -> tuple[float, float]:
-        """Upper half of the places outside of which σ_min is no smallest on the line.
-
-        At the foot of the line it is at most abs(level) + w(A), elsewhere at least abs(z) - w(A).
-        """
+        """Upper half of the places outside of which σ_min is larger than at place 0."""
+        # there it is at most abs(level) + w(A), elsewhere at least abs(z) - w(A) (w: `reach`)
         return 0.0, 2 * reach + abs(level)
 
     def length(self, level: float, gap: Floats) -> Floats:
@@ -58,7 +56,7 @@ class Lines:
         return gap**2
 
     def crossings(self, A: Matrix, epsilon: float, level: float) -> Points:
-        """Points of a line that include, up to rounding, all where epsilon is a singular value of zI - A."""
+        """Points of a line that include, but for rounding, all where epsilon is a singular value."""
         # Burke, Lewis, Overton: iy is an eigenvalue of this iff epsilon is a singular value at level + iy
         eye = np.eye(len(A))
         shifted = A - level * eye
@@ -81,7 +79,7 @@ class Circles:
         return np.abs(z)
 
     def convex(self, level: float) -> float:
-        """The coordinate in which log max ‖(zI - A)^-1‖ over a curve is convex: the three circles theorem."""
+        """Give the coordinate in which log max ‖(zI - A)^-1‖ is convex: the three circles theorem."""
         return float(np.log(level))
 
     def place(self, z: Any) -> Any:
@@ -93,7 +91,7 @@ class Circles:
         return level * np.exp(1j * np.asarray(place))
 
     def outward(self, z: Any) -> Any:
-        """Unit direction in which the radius grows fastest."""
+        """Give the unit direction in which the radius grows fastest."""
         return np.exp(1j * np.angle(z))
 
     def span(self, level: float, reach: float) -> tuple[float, float]:
@@ -109,7 +107,7 @@ class Circles:
         return 16.0 * reach * level * np.sin(gap / 4) ** 2
 
     def crossings(self, A: Matrix, epsilon: float, level: float) -> Points:
-        """Points of a circle that include, up to rounding, all where epsilon is a singular value of zI - A."""
+        """Points of a circle that include, but for rounding, all where epsilon is a singular value."""
         # Mengi, Overton: e^{it} is an eigenvalue of this iff epsilon is a singular value at level e^{it}
         eye, zero = np.eye(len(A)), np.zeros_like(A)
         left = np.block([[A, epsilon * eye], [zero, level * eye]])
@@ -129,6 +127,13 @@ class Circles:
 
 Curves = Lines | Circles
 LINES, CIRCLES = Lines(), Circles()
+
+
+def mirrored(z: complex, is_real: bool) -> Points:
+    """Give a point and, for a real matrix, its mirror image; one point where z is real up to rounding."""
+    if abs(z.imag) <= 4e-16 * abs(z):
+        z = complex(z.real)
+    return np.array([z, z.conjugate()] if is_real and z.imag != 0 else [z])
 
 
 def _pencil_eigenvalues(left: Matrix, right: Matrix) -> Points:

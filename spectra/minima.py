@@ -3,7 +3,7 @@
 σ_min(zI - A)² - abs(z)² = min over unit v of ‖Av‖² - 2 Re(conj(z) v*Av) is a minimum of functions affine in
 (Re z, Im z), hence concave on the plane, and no steeper than 2 w(A), w being the numerical radius. On the
 chord between points a and b it lies above the line through its values there. A point of a circle of radius r
-lies h(t) <= 4t(1 - t) h(1/2) beyond the point at the share t of the chord. So, with s(t) = σ_min² at the share t,
+lies h(t) <= 4t(1 - t) h(1/2) beyond the point at the share t of the chord. So, for s(t) = σ_min² there,
 
     s(t) >= (1 - t) s(0) + t s(1) - κ t (1 - t),   κ = abs(b - a)² on a line,
                                                    κ = 16 w r sin(γ/4)² on an arc of angle γ.
@@ -70,6 +70,7 @@ class Sampler:
         self._arrays = panels(padded_factor(self.form, 1.0, kernels.ROWS))
 
     def __call__(self, z: Points) -> Samples:
+        """Give σ_min at points."""
         m = len(z)
         origin, self.evaluations = self.evaluations, self.evaluations + m
         self._batches += 1
@@ -79,9 +80,7 @@ class Sampler:
         value, lower, steps = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
         stop = np.zeros(1, dtype=np.uint8)
         zr, zi = np.ascontiguousarray(z.real), np.ascontiguousarray(z.imag)
-        kernels.solve_points(
-            *self._arrays, zr, zi, origin, widening, _RTOL, floor, stop, value, lower, steps
-        )
+        kernels.solve_points(*self._arrays, zr, zi, origin, widening, _RTOL, floor, stop, value, lower, steps)
         for i in np.flatnonzero(value < 0):  # not converged
             value[i] = lower[i] = dense_sigma_min(self.form, z[i])
         return Samples(value, np.maximum(lower - floor, 0.0), value + floor)
@@ -231,9 +230,7 @@ def inside(sampler: Sampler, curves: Curves, level: float, epsilon: float) -> tu
     return points[deepest], found[deepest]
 
 
-def proven_lowest(
-    sampler: Sampler, curves: Curves, level: float, *, aim: Callable[[float], float]
-) -> Lowest:
+def proven_lowest(sampler: Sampler, curves: Curves, level: float, *, aim: Callable[[float], float]) -> Lowest:
     """Smallest σ_min on a curve: from samples or, where these would be too many, by level sets.
 
     Parameters

@@ -47,8 +47,8 @@ def on_curve(level: float) -> Goal:
     return Goal(lambda levels, sigma: np.where(levels == level, -sigma, -np.inf), lambda *_: 0.0)
 
 
-def steepest(boundary: float) -> Goal:
-    """Goal: the largest (level - boundary) / σ_min."""
+def steepest(boundary: float, noise: float) -> Goal:
+    """Goal: the largest (level - boundary) / σ_min, where σ_min is more than noise."""
 
     def step(level: float, a: float, b: float, c: float) -> float:
         gain = level - boundary
@@ -58,7 +58,8 @@ def steepest(boundary: float) -> Goal:
         return float(np.copysign(np.inf, a - b * gain))
 
     def merit(levels: Floats, sigma: Floats) -> Floats:
-        return np.where(levels > boundary, (levels - boundary) / np.maximum(sigma, 1e-300), -np.inf)
+        fit = (levels > boundary) & (sigma > noise)
+        return np.where(fit, (levels - boundary) / np.where(fit, sigma, 1.0), -np.inf)
 
     return Goal(merit, step)
 
@@ -129,7 +130,7 @@ def polished(
 def _on_real_axis(
     sampler: Sampler, curves: Curves, best: tuple[float, float, float, float], goal: Goal
 ) -> tuple[float, float, float]:
-    """Move the point onto the real axis where it lies there up to rounding, as an extreme of a real matrix may."""
+    """Move a point to the real axis where it lies there up to rounding, as for real matrices it may."""
     merit, level, place, sigma = best
     z = curves.point(level, place)
     if sampler.form.is_real and abs(z.imag) <= 1e-6 * (abs(z) + sampler.reach):
@@ -145,7 +146,11 @@ def _model_step(model: Floats, level: float, out: float, step: Step) -> tuple[fl
     a, b, along, c, mixed, curvature = (float(x) for x in model)
     c /= 2
     if curvature > 0:  # the floor of the valley
-        a, b, c = a - along**2 / (2 * curvature), b - along * mixed / curvature, c - mixed**2 / (2 * curvature)
+        a, b, c = (
+            a - along**2 / (2 * curvature),
+            b - along * mixed / curvature,
+            c - mixed**2 / (2 * curvature),
+        )
     across = step(level, a, b / out, c / out**2) / out
     across = 0.0 if np.isnan(across) else min(max(across, -2.0), 2.0)
     if curvature > 0:
