@@ -48,6 +48,8 @@ def plot_pseudomode(result: Pseudomode, ax: Axes | None = None) -> Axes:
     >>> axes = plots.plot_pseudomode(pseudomode(gallery.grcar(100), 1.5 + 1.5j))
     >>> axes.figure.savefig("pseudomode.png")  # doctest: +SKIP
     """
+    from matplotlib.ticker import MaxNLocator
+
     if not isinstance(result, Pseudomode):
         raise TypeError(f"result is a {type(result).__name__}; expected what spectra.pseudomode returns")
     ax = axes_or_new(ax, (6, 3.8))
@@ -64,7 +66,7 @@ def plot_pseudomode(result: Pseudomode, ax: Axes | None = None) -> Axes:
     ax.axhline(0, color="black", linewidth=0.6)
     ax.set(xlabel="index $j$", ylabel="entry $v_j$", title=_title(result))
     ax.set_xlim((1, n) if n > 1 else (0, 2))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     decay = ax.twinx()
     decay.set(yscale="log", ylabel=r"$|v_j|$, logarithmic")
     handles += decay.plot(
