@@ -54,7 +54,7 @@ def distance_to_normality(A: ArrayLike | SchurForm) -> Extremum:
     Jacobi sweeps over all pairs of columns, each turned to where the two entries are largest, until a sweep
     gains less than a millionth. That is a local optimum; N may be complex where A is real. A sweep takes some
     0.02 s at n = 100, 0.4 s at 300 and 2 s at 500; there are at most 60, fewer beyond n = 170, and 3 from
-    n = 470 on, after which value is some 2 % above the optimum of a random matrix.
+    n = 470 on, which at n = 150 leaves value 1.2 % above what 60 give.
 
     The lower bound: a normal N has ‖Nx‖ = ‖N*x‖, so that in any orthonormal basis Σ (φᵢ − φⱼ) |nᵢⱼ|² = 0 for
     every φ. Take the Schur basis, A = T, and φ that falls from 1 to 0. Then, with wᵢⱼ = φᵢ − φⱼ and sums over
