@@ -3,8 +3,8 @@
 Both sides in turn, one thread, Schur form included, 128 x 128 points of the automatic region, rtol 1e-6. The
 peers run on a sample of the points and are scaled up. "one-sided" is the same region cut so that no half
 mirrors the other. The error is the largest abs(difference from the SVD) over what is allowed, rtol sigma_min
-+ floor. "of dgemm" counts 4 n^2 operations a step (8 n^2 for complex matrices) against numpy's product; "limit"
-is the first ratio if all these operations ran at that rate and nothing else took time.
++ floor. "of dgemm" counts 4 n^2 operations a step (8 n^2 for complex matrices) against numpy's product;
+"limit" is the first ratio if all these operations ran at that rate and nothing else took time.
 """
 
 import time

@@ -52,6 +52,8 @@ _ROOM_OF = {
     "pseudospectral_radius": "extremes",
     "distance_to_instability": "stability",
     "kreiss_constant": "stability",
+    "Measures": "overview",
+    "measures": "overview",
     "TransientGrowth": "transients",
     "transient_growth": "transients",
 }

@@ -68,6 +68,7 @@ ORDER = [
     "spectra.norm_curves",
     "spectra.transients",
     "spectra.pseudospectra",
+    "spectra.overview",
     "spectra.plots.canvas",
     "spectra.plots.portrait",
     "spectra.plots.transients",
