@@ -149,16 +149,15 @@ def singular_value_distribution(A: ArrayLike | SchurForm) -> SpectralDistributio
     variance = float(np.median(eigenvalues)) / _median(y)
     threshold = variance * _noise_threshold(M, N)
     outliers = int(np.count_nonzero(eigenvalues > threshold))
-    unit = scale * scale
     with np.errstate(over="ignore", under="ignore"):
         return SpectralDistribution(
             singular_values=sigma * scale,
             rows=matrix.shape[0],
             columns=matrix.shape[1],
-            variance=variance * unit,
-            lower_edge=variance * (1 - np.sqrt(y)) ** 2 * unit,
-            upper_edge=variance * (1 + np.sqrt(y)) ** 2 * unit,
-            threshold=threshold * unit,
+            variance=variance * scale * scale,
+            lower_edge=variance * (1 - np.sqrt(y)) ** 2 * scale * scale,
+            upper_edge=variance * (1 + np.sqrt(y)) ** 2 * scale * scale,
+            threshold=threshold * scale * scale,
             outliers=outliers,
             ks_distance=_distance(eigenvalues[outliers:][::-1], y, variance),
         )
@@ -204,7 +203,9 @@ def marchenko_pastur_distribution(x: Floats, aspect_ratio: float, variance: floa
         Probability of values up to x.
     """
     y, root = aspect_ratio, np.sqrt(aspect_ratio)
-    phi = np.arccos(np.clip((x / variance - 1 - y) / (2 * root), -1.0, 1.0))  # x / s² = 1 + y + 2 √y cos φ
+    t = np.clip(x / variance, (1 - root) ** 2, (1 + root) ** 2)
+    # t = 1 + y + 2 √y cos φ
+    phi = 2 * np.arctan2(np.sqrt((1 + root) ** 2 - t), np.sqrt(t - (1 - root) ** 2))
     ratio = (1 - root) / (1 + root)
     above = (1 + y) * phi - 2 * root * np.sin(phi) - 2 * (1 - y) * np.arctan(ratio * np.tan(phi / 2))
     return np.asarray(1 - above / (2 * np.pi * y))

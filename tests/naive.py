@@ -123,11 +123,11 @@ def marchenko_pastur_distribution(x: float, y: float) -> float:
     """By integration of the density, for variance 1."""
     a, b = (1 - y**0.5) ** 2, (1 + y**0.5) ** 2
 
-    def rate(angle: float) -> float:  # at t = (a + b) / 2 - cos(angle) (b - a) / 2
-        t = (a + b) / 2 - np.cos(angle) * (b - a) / 2
+    def rate(angle: float) -> float:
+        t = a + (b - a) * np.sin(angle / 2) ** 2
         return (b - a) ** 2 * np.sin(angle) ** 2 / (8 * np.pi * y * t) if t > 0 else 0.0
 
-    end = np.arccos(np.clip((a + b - 2 * x) / (b - a), -1, 1))
+    end = 2 * np.arcsin(np.sqrt(np.clip((x - a) / (b - a), 0, 1)))
     return float(scipy.integrate.quad(rate, 0, end, epsabs=1e-12)[0])
 
 
@@ -140,3 +140,41 @@ def sigma_min_of_pencil(A: ArrayLike, B: ArrayLike, z: ArrayLike) -> NDArray[np.
     """At each z; the matrices may have more rows than columns."""
     A, B = np.asarray(A), np.asarray(B)
     return np.array([np.linalg.svd(at * B - A, compute_uv=False)[-1] for at in np.ravel(z)])
+
+
+def real_distance(A: ArrayLike, z: complex) -> float:
+    """Qiu et al. (1995): the inverse of the infimum over gamma of a second largest singular value."""
+    if z.imag == 0:
+        return sigma_min(A, z)
+    M = np.linalg.inv(z * np.eye(len(np.asarray(A))) - np.asarray(A))
+    scaled = lambda g: np.block([[M.real, -g * M.imag], [M.imag / g, M.real]])  # noqa: E731
+    second = lambda s: np.linalg.svd(scaled(np.exp(s)), compute_uv=False)[1]  # noqa: E731
+    samples = np.linspace(-15, 0, 121)
+    i = int(np.argmin([second(s) for s in samples]))
+    bounds = samples[max(i - 1, 0)], samples[min(i + 1, 120)]
+    return 1 / float(
+        min(scipy.optimize.minimize_scalar(second, bounds=bounds, method="bounded").fun, second(0))
+    )
+
+
+def power_norms(A: ArrayLike, times: ArrayLike) -> NDArray[np.float64]:
+    powers = [np.linalg.matrix_power(np.asarray(A), int(k)) for k in np.asarray(times)]
+    return np.array([np.linalg.norm(P, 2) for P in powers])
+
+
+def exponential_norms(A: ArrayLike, times: ArrayLike) -> NDArray[np.float64]:
+    return np.array([np.linalg.norm(scipy.linalg.expm(t * np.asarray(A)), 2) for t in np.asarray(times)])
+
+
+def supports(A: ArrayLike, angles: ArrayLike) -> NDArray[np.float64]:
+    """At each angle, the largest real part over the numerical range of A turned back by it."""
+    return np.array([numerical_abscissa(np.exp(-1j * angle) * np.asarray(A)) for angle in np.ravel(angles)])
+
+
+def numerical_radius(A: ArrayLike) -> float:
+    """The best of 360 directions, improved between its neighbours."""
+    angles = 2 * np.pi * np.arange(360) / 360
+    best, minus = angles[np.argmax(supports(A, angles))], lambda angle: -supports(A, angle)[0]
+    bounds = best - angles[1], best + angles[1]
+    options = {"xatol": 1e-9}
+    return -scipy.optimize.minimize_scalar(minus, bounds=bounds, method="bounded", options=options).fun
