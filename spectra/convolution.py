@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix, generator, numeric_array, one_of, positive, whole_number
-from spectra.lanczos import extremum_at, failure_probability, largest_singular_value
-from spectra.norms import singular_values, warn_if_wide
+from spectra.lanczos import extremum_at, failure_probability, largest_singular_value, warn_if_wide
+from spectra.norms import singular_values
 from spectra.operators import LinearMap, Vector
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled

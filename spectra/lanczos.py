@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from typing import Any, cast
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 
 from spectra.checks import non_negative
+from spectra.errors import AccuracyWarning
 from spectra.operators import LinearMap, Vector, random_vector
 from spectra.results import Extremum
 
@@ -101,6 +103,28 @@ def largest_singular_value(
     above = 0.0 if complete else _gap_above(diagonal, beside, theta, gap, least)
     x = cast(Vector, s @ basis[: len(s)])
     return extremum_at(A, forth(x) if wide else x, float(np.sqrt(theta * (1 + above))), steps=len(s))
+
+
+def warn_if_wide(result: Extremum, rtol: float, delta: float) -> None:
+    """Say that an interval is wider than `rtol`, unless only proven bounds (delta = 0) were wanted.
+
+    Parameters
+    ----------
+    result : Extremum
+        Value and interval.
+    rtol : float
+        Relative width asked for.
+    delta : float
+        Failure probability allowed.
+    """
+    if delta > 0 and result.upper > result.lower * (1 + rtol):
+        width = result.upper / result.lower - 1
+        warn(
+            f"the norm is bracketed to {width:.1g} after {result.steps} steps, not to rtol = {rtol:.1g}; the "
+            "interval holds, but is wider than asked for",
+            AccuracyWarning,
+            stacklevel=3,
+        )
 
 
 def extremum_at(A: LinearMap, x: Vector, upper: float, *, steps: int) -> Extremum:

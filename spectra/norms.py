@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from warnings import warn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spectra.checks import Matrix, any_matrix, complex_number, generator, positive
-from spectra.errors import AccuracyWarning, ConvergenceError
-from spectra.lanczos import failure_probability, largest_singular_value
+from spectra.errors import ConvergenceError
+from spectra.lanczos import failure_probability, largest_singular_value, warn_if_wide
 from spectra.operators import linear_map
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
@@ -157,28 +156,6 @@ def spectral_norm_bounds(
     result = largest_singular_value(found, rtol=rtol, delta=delta, rng=rng)
     warn_if_wide(result, rtol, delta)
     return result
-
-
-def warn_if_wide(result: Extremum, rtol: float, delta: float) -> None:
-    """Say that an interval is wider than `rtol`, unless only proven bounds (delta = 0) were wanted.
-
-    Parameters
-    ----------
-    result : Extremum
-        Value and interval.
-    rtol : float
-        Relative width asked for.
-    delta : float
-        Failure probability allowed.
-    """
-    if delta > 0 and result.upper > result.lower * (1 + rtol):
-        width = result.upper / result.lower - 1
-        warn(
-            f"the norm is bracketed to {width:.1g} after {result.steps} steps, not to rtol = {rtol:.1g}; the "
-            "interval holds, but is wider than asked for",
-            AccuracyWarning,
-            stacklevel=3,
-        )
 
 
 def condition_number(A: ArrayLike | SchurForm) -> float:
