@@ -86,8 +86,8 @@ def power_law_fit(sample: ArrayLike | SpectralDistribution) -> PowerLawFit:
     For each value xmin of the sample but the largest, α = 1 + n / Σ log(x / xmin) over the n values x ≥ xmin
     (maximum likelihood, continuous x), and D is the Kolmogorov-Smirnov distance of these values from that
     law, where the empirical distribution function counts the values below x, as in the program of the paper;
-    the xmin of smallest D is taken. n² operations. For the eigenvalues of W*W of a weight matrix this is the α
-    of Martin and Mahoney. It does not depend on the unit of the sample.
+    the xmin of smallest D is taken. n² operations. For the eigenvalues of W*W of a weight matrix this is the
+    α of Martin and Mahoney. It does not depend on the unit of the sample.
 
     References
     ----------
