@@ -138,10 +138,10 @@ def numerical_range(A: ArrayLike | SchurForm, *, rtol: float = 1e-3, angles: int
     Notes
     -----
     Johnson's (1978) method: for each direction the largest eigenpair of a Hermitian matrix, about 16/3 n³
-    operations. A new direction is normal to the edge of the inner polygon that is farthest from its corner of
-    the outer one, so that a flat part of the boundary takes one direction, and the polygon of a normal matrix
-    comes out to rounding. A smooth boundary takes some 4 rtol^(-1/2) directions, a real matrix half of
-    that for its symmetry. The inclusions hold up to `floor`, n u times a bound of ‖A‖₂.
+    operations. A new direction is normal to an edge of the inner polygon that is far from its corner of
+    the outer one, so that flat parts and corners take few directions, and the polygon of a normal matrix
+    comes out to rounding. A smooth boundary takes some 4 rtol^(-1/2) directions, and for a real matrix half
+    of them are mirror images. The inclusions hold up to `floor`, n u times a bound of ‖A‖₂.
 
     References
     ----------

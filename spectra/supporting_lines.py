@@ -83,8 +83,8 @@ class Lines:
         return max(float(np.ptp(self.points.real)), float(np.ptp(self.points.imag)) * (1 + mirrored)) / 2
 
     def floor(self, n: int) -> float:
-        """Give the rounding for a matrix of order n: n u times 2 w(A), which is ‖A‖₂ or more."""
-        return 2 * n * UNIT_ROUNDOFF * self.reach
+        """Give the rounding for a matrix of order n: (n + 3) u times 2 w(A), which is ‖A‖₂ or more."""
+        return 2 * (n + 3) * UNIT_ROUNDOFF * self.reach
 
     def corners(self) -> Points:
         """Give the points, shape (m - 1,), where each line meets the next."""

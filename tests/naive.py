@@ -178,3 +178,21 @@ def numerical_radius(A: ArrayLike) -> float:
     bounds = best - angles[1], best + angles[1]
     options = {"xatol": 1e-9}
     return -scipy.optimize.minimize_scalar(minus, bounds=bounds, method="bounded", options=options).fun
+
+
+def boundary_distance(A: ArrayLike, dynamics: str, count: int = 1000) -> float:
+    """Distance to instability of a stable matrix, from dense samples of the boundary."""
+    reach = 2 * spectral_norm(A) + 1e-300
+    line = 1j * np.linspace(-reach, reach, count)
+    z = line if dynamics == "continuous" else np.exp(2j * np.pi * np.arange(count) / count)
+    return min(sigma_min(A, complex(at)) for at in z)
+
+
+def kreiss_samples(A: ArrayLike, dynamics: str, count: int = 40) -> float:
+    """Largest of (|z| - 1) or Re z, over sigma_min, on a grid outside the stable region: at most the constant."""
+    gains = np.geomspace(1e-3, 10, count) * (spectral_norm(A) if dynamics == "continuous" else 1.0)
+    if dynamics == "continuous":
+        grid = [(g, g + 1j * y) for g in gains for y in np.linspace(-2, 2, 2 * count) * spectral_norm(A)]
+    else:
+        grid = [(g, (1 + g) * np.exp(1j * t)) for g in gains for t in np.linspace(-np.pi, np.pi, 2 * count)]
+    return max(g / sigma_min(A, complex(z)) for g, z in grid)
