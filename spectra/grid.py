@@ -79,6 +79,9 @@ class Grid:
         ``solver(points, progress=...)`` gives the values at a vector of points.
     exact : callable
         ``exact(point)`` gives the value at one point to within the floor, by a direct method.
+    slope : float
+        Upper bound β of ‖B‖ where the values are σ_min(zB - A): distances count β times, since
+        ‖(zB - A)v‖² - β² |z|² is a concave function of z, and σ_min changes by at most β |z - w|.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of points.
 
@@ -100,9 +103,10 @@ class Grid:
         wanted: Floats,
         solver: Solver,
         exact: Callable[[complex], float],
-        progress: Progress | None,
+        slope: float = 1.0,
+        progress: Progress | None = None,
     ) -> None:
-        self.z, self.wanted = z, wanted
+        self.z, self.wanted, self.slope = z, wanted, slope
         self.sigma, self.lower, self.upper = np.zeros(z.shape), np.zeros(z.shape), np.full(z.shape, np.inf)
         self.computed = np.zeros(z.shape, dtype=bool)
         self.iterations, self.floor = 0, 0.0
@@ -168,7 +172,7 @@ class Grid:
             (first, second), (low, middle, high) = _windows(self.z, along, 2), _windows(self.lower, along, 3)
             if first.size == 0:
                 continue
-            step = float(abs(second.flat[0] - first.flat[0]))
+            step = self.slope * float(abs(second.flat[0] - first.flat[0]))
             np.maximum(middle, chord_bound(low, high, step), out=middle)
             for lower, upper in (
                 (_windows(self.lower, along, 4), _windows(self.upper, along, 4)),

@@ -116,7 +116,7 @@ def pseudospectrum(
     solver = functools.partial(
         smallest_singular_values, form, rtol=rtol, delta=_DELTA, threads=threads, device=device
     )
-    grid = Grid(z, wanted, solver, functools.partial(dense_sigma_min, form), progress)
+    grid = Grid(z, wanted, solver, functools.partial(dense_sigma_min, form), progress=progress)
     sigma, lower, upper, computed = grid.sigma, grid.lower, grid.upper, grid.computed
     if mirrored:
         sigma, lower, upper, computed = (
