@@ -10,8 +10,8 @@ import numpy as np
 from spectra.curves import Curves, Floats
 from spectra.minima import Sampler
 
-_MOST_ROUNDS = 20
-_SHRINK, _GROW = 0.1, 2.0
+_MOST_ROUNDS = 40
+_SHRINK, _RETREAT, _GROW = 0.1, 0.3, 3.0  # of the stencil: where the model held, led astray, pointed beyond
 _STEADY = 1e-13  # relative change of the merit at which a point is final
 
 _GRID = np.meshgrid([-1.0, 0.0, 1.0], [-1.0, -0.5, 0.0, 0.5, 1.0], indexing="ij")
@@ -118,11 +118,11 @@ def polished(
         bounded = max(abs(across), abs(along)) <= 1.0
         if bounded and steady:
             break
-        if latest < before and not bounded:  # the model led astray
-            level, place, bounded = best[1], best[2], True
+        if latest < before and not bounded:
+            level, place, factor, latest = best[1], best[2], _RETREAT, np.nan
         else:
-            level, place = level + out * min(max(across, -2.0), 2.0), place + gap * min(max(along, -2.0), 2.0)
-        factor = _SHRINK if bounded else _GROW
+            level, place = level + out * across, place + gap * min(max(along, -2.0), 2.0)
+            factor = _SHRINK if bounded else _GROW
         out, gap = out * factor, gap * factor
     return _on_real_axis(sampler, curves, best, goal)
 

@@ -116,13 +116,13 @@ class KreissSearch:
             above_noise = math.sqrt(self.sampler.floor * self.sampler.reach)
             self._climb(self.boundary + max(state.value, above_noise), state)
             warn(
-                "an eigenvalue of A lies on the boundary of stability up to rounding: the Kreiss constant has "
-                "no upper bound; scale A down, or shift it, by more than its rounding level",
+                "an eigenvalue of A lies on the boundary of stability up to rounding: the Kreiss constant "
+                "has no upper bound; scale A down, or shift it, by more than its rounding level",
                 AccuracyWarning,
                 stacklevel=4,
             )
             return self._result(np.inf)
-        self._climb(self.boundary + state.value, state)
+        self._climb_from_ray(state)
         if self.peak.level < np.inf:
             self._bounded(self.peak.level)
         self._add_tail()
@@ -157,6 +157,15 @@ class KreissSearch:
         at = int(np.searchsorted(self.levels, level))
         self.levels.insert(at, level)
         self.bounds.insert(at, bound)
+
+    def _climb_from_ray(self, state: Lowest) -> None:
+        """Climb from the best level at the place where the boundary is closest to instability."""
+        gains = np.geomspace(state.value / 4, max(100 * self.reach, state.value), 48)
+        sigma = self.sampler(self.curves.point(self.boundary + gains, state.place)).value
+        gain = float(gains[np.argmax(gains / sigma)])
+        level = self.boundary + gain
+        width = float(self.curves.length(level, np.ones(1))[0])
+        self._climb(level, dataclasses.replace(state, gap=min(0.2 * gain / width, 1.0)))
 
     def _climb(self, level: float, state: Lowest) -> None:
         goal = steepest(self.boundary, 100 * self.sampler.floor)

@@ -189,7 +189,7 @@ def boundary_distance(A: ArrayLike, dynamics: str, count: int = 1000) -> float:
 
 
 def kreiss_samples(A: ArrayLike, dynamics: str, count: int = 40) -> float:
-    """Largest of (|z| - 1) or Re z, over sigma_min, on a grid outside the stable region: at most the constant."""
+    """Largest of |z| - 1 or Re z, over sigma_min, on a grid outside the stable region: at most K."""
     gains = np.geomspace(1e-3, 10, count) * (spectral_norm(A) if dynamics == "continuous" else 1.0)
     if dynamics == "continuous":
         grid = [(g, g + 1j * y) for g in gains for y in np.linspace(-2, 2, 2 * count) * spectral_norm(A)]
