@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.checks import Matrix
 from spectra.errors import AccuracyWarning
-from spectra.field_of_values import numerical_abscissa
+from spectra.field_of_values import numerical_abscissa, numerical_radius
 from spectra.resolvent import dense_sigma_min, rounding_floor
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
@@ -19,6 +19,7 @@ from spectra.stability import kreiss_constant
 
 Floats = NDArray[np.float64]
 
+_POINTS = 8  # beyond the boundary of stability, for lower bounds
 _POWER_ERROR = 1e-12  # relative, of pow and of exp where it is a float
 
 
@@ -79,11 +80,8 @@ class GrowthBounds:
             return np.asarray(self.factors(rates, times) * np.where(exact, 1.0, 1 + _POWER_ERROR))
 
     def perturbation(self, length: float, backward: float) -> float:
-        """Upper bound of ‖exp(length A + E) - exp(length A)‖ over ‖E‖ <= backward.
-
-        It is ‖E‖ C² exp(g length + C ‖E‖) for every bound C exp(gt), by the integral over s of
-        exp((1 - s)(length A)) E exp(s (length A + E)).
-        """
+        """Upper bound of ‖exp(length A + E) - exp(length A)‖ over ‖E‖ <= backward."""
+        # the integral over s of exp((1 - s) length A) E exp(s (length A + E)), both factors by C exp(gt)
         with np.errstate(over="ignore"):
             worst = self.constants**2 * np.exp(self.rates * length + self.constants * backward)
             return float((backward * worst).min())
@@ -142,13 +140,14 @@ def growth_bounds(form: SchurForm, dynamics: str) -> GrowthBounds:
         warnings.simplefilter("ignore", AccuracyWarning)
         kreiss = kreiss_constant(form, dynamics=dynamics)
     if discrete:
-        pairs = [(1.0, norm_above(form)), (2.0, _numerical_radius_above(form))]
+        pairs = [(1.0, norm_above(form)), (2.0, numerical_radius(form).upper)]
     else:
         pairs = [(1.0, _abscissa_above(form))]
-    pairs += [_eigenvector_bound(form, discrete), (np.e * form.n * kreiss.upper, 1.0 if discrete else 0.0)]
+    theorem = math.e * form.n * float(kreiss.upper), 1.0 if discrete else 0.0
+    pairs += [_eigenvector_bound(form, discrete), theorem]
     pairs = [pair for pair in pairs if np.isfinite(pair[0])]
     points = [outermost_eigenvalue(form, discrete)]
-    points += [z for z in kreiss.points[:1] if np.isfinite(z)]
+    points += [z for point in kreiss.points[:1] for z in _outwards(complex(point), discrete)]
     residuals = [dense_sigma_min(form, z) + rounding_floor(form, abs(z)) for z in points]
     return GrowthBounds(
         discrete=discrete,
@@ -158,6 +157,14 @@ def growth_bounds(form: SchurForm, dynamics: str) -> GrowthBounds:
         residuals=np.array(residuals),
         kreiss=kreiss,
     )
+
+
+def _outwards(z: complex, discrete: bool) -> list[complex]:
+    """Points as far from the boundary of stability as z, twice as far, four times..., for early times."""
+    steps = 2.0 ** np.arange(_POINTS)
+    if discrete:
+        return [complex(z / abs(z) * (1 + (abs(z) - 1) * step)) for step in steps]
+    return [complex(z.real * step, z.imag) for step in steps]
 
 
 def outermost_eigenvalue(form: SchurForm, discrete: bool) -> complex:
@@ -186,7 +193,7 @@ def _abscissa_above(form: SchurForm) -> float:
 
 
 def _eigenvector_bound(form: SchurForm, discrete: bool) -> tuple[float, float]:
-    """Bound κ(V) g^t from V^-1 A V = Λ + V^-1 R, for the computed V and Λ; with constant inf where V is bad."""
+    """Bound κ(V) g^t from V^-1 A V = Λ + V^-1 R for computed V and Λ; κ(V) = inf where V is near-singular."""
     matrix, scale = unit_scaled(form.A)
     values, V = np.linalg.eig(matrix)
     singular = np.linalg.svd(V, compute_uv=False)
@@ -199,10 +206,3 @@ def _eigenvector_bound(form: SchurForm, discrete: bool) -> tuple[float, float]:
     level = float((np.abs(values) if discrete else values.real).max())
     condition = float(singular[0]) * (1 + noise) / smallest
     return condition, (level + residual / smallest) * scale
-
-
-def _numerical_radius_above(form: SchurForm) -> float:
-    matrix, scale = unit_scaled(form.A)
-    noise = 1 + 4 * (form.n + 4) * UNIT_ROUNDOFF
-    square = np.sqrt(np.linalg.norm(matrix @ matrix, 2) + noise - 1)
-    return float(np.linalg.norm(matrix, 2) + square) / 2 * noise * scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import math
 from typing import NamedTuple
 from warnings import warn
 
@@ -21,7 +22,8 @@ from spectra.threads import Progress
 Floats = NDArray[np.float64]
 
 _WIDTH = 1e-3  # relative width of the interval of the supremum at which refinement stops
-_MOST_HALVINGS = 500
+_HALVINGS = (200, 5000)  # fewest and most exponentials that refinement may take
+_WORK = 2e10  # operations that it may take in between
 _TIE = 1e-12  # relative difference of norms, where that is less than their error, that makes no new peak
 _MOST_ALIKE = 20_000  # steps whose errors are followed one by one
 _SAME = 8 * UNIT_ROUNDOFF  # gaps that differ by less, relative to the time, are one gap
@@ -59,8 +61,9 @@ class _Interval(NamedTuple):
     negative: float
     start: float
     length: float
-    end: float  # bound of the norm at its end
-    left: Sample | None
+    first: float  # bounds of the norm at its start and at its end
+    last: float
+    bend: float  # bound of ‖A² exp(tA)‖ at its start
 
 
 class _Carried:
@@ -116,64 +119,83 @@ class NormCurve:
         self._noise, self._shift = product_noise(form.n), float(form.eigenvalues.real.max())
         self._square = form.A if bounds.discrete else form.A @ form.A
         self._size = 0.0 if bounds.discrete else float(np.linalg.norm(form.A))
-        self._nodes = np.union1d([0.0], times)
+        self._nodes = times if times[0] == 0 else np.concatenate([[0.0], times])
         self._seen = list(self._nodes)
-        self._steps: dict[float, Propagator] = {}
-        self._sups: dict[float, float] = {}  # bounds of the norms from time 0 to the length of a step
+        self._sups = {0.0: 1.0}  # bounds of the norms from time 0 to the length of a step
         identity = propagator(np.eye(form.n, dtype=form.A.dtype))
         self._best = Sample(0.0, 1.0, 0.0, self._bend(identity, 0.0), identity)
         self.attained, self._left_wide = 1.0, False
         total = len(self._nodes)
-        self._norms, self._errors = np.ones(total), np.zeros(total)
+        self._norms, self._errors, self._above = np.ones(total), np.zeros(total), np.ones(total)
         self._bends, self._lengths = np.full(total, self._best.bend), np.zeros(total)
-        self._walk(progress)
+        self._walk(len(times), progress)
         self.norms, self.errors = self._norms[-len(times) :], self._errors[-len(times) :]
 
-    def _walk(self, progress: Progress | None) -> None:
-        """Measure every node, by one product each."""
+    def _walk(self, count: int, progress: Progress | None) -> None:
+        """Measure every node, the last `count` of which are asked for, by one product each."""
         bounds, total = self._bounds, len(self._nodes)
         P = step = self._best.at
-        length = reached = 0.0
-        errors = _Carried(bounds, total)
+        length = reached = backward = inexact = 0.0
+        all_errors, rounding_errors = _Carried(bounds, total), _Carried(bounds, total)
+        first = total - count
+        if first == 0 and progress is not None:
+            progress(1, count)
         for i in range(1, total):
             time = float(self._nodes[i])
             if abs(time - reached - length) > (0 if bounds.discrete else _SAME * time):
                 length = time - reached
-                step = self._step(length)
+                step, inexact = self._step(length)
             reached += length
-            P, local = following(step, P)
-            carried = errors.after(length, local, self._norms[:i] + self._errors[:i])
-            late = abs(reached - time) + i * UNIT_ROUNDOFF * time
-            found = self._sample(time, P, carried, late * self._size)
-            self._norms[i], self._errors[i], self._bends[i] = found.norm, found.error, found.bend
-            self._lengths[i] = length
+            P, rounding = following(step, P)
+            measured = self._above[:i]
+            added = rounding + (2 * inexact * float(self._norms[i - 1]) if inexact else 0.0)
+            error = all_errors.after(length, added, measured)
+            late = 0.0
+            if not bounds.discrete:  # the errors of all steps together may also perturb the whole time
+                late = (abs(reached - time) + i * UNIT_ROUNDOFF * time) * self._size
+                backward += self._backward(length)
+                perturbed = bounds.perturbation(time, backward)
+                error = min(error, rounding_errors.after(length, rounding, measured) + perturbed)
+            found = self._sample(time, P, error, late)
+            self._norms[i], self._errors[i], self._above[i] = found.norm, found.error, found.above
+            self._bends[i], self._lengths[i] = found.bend, length
             if progress is not None:
-                progress(i + 1, total)
+                progress(i + 1 - first, count)
 
-    def _step(self, length: float) -> Propagator:
+    def _step(self, length: float) -> tuple[Propagator, float]:
+        """Give the propagator over one length of time, and a bound of its error."""
         if self._bounds.discrete:
-            return power(self._A, int(length))
-        step = self._exponential(length)
-        largest = max(1.0, self._sample(length, step, step.uncertainty).above)
-        curved = length**2 / 8 * float(np.linalg.norm(self._square))
-        straight = largest / (1 - curved) if curved < 1 else np.inf
-        self._sups[length] = min(self._bounds.upper_within(length), straight)
-        return step
+            found = power(self._A, int(length))
+            with np.errstate(over="ignore", under="ignore"):
+                return found, float(np.ldexp(found.error, clipped(found.exponent)))
+        return self._start(length), self._bounds.perturbation(length, self._backward(length))
 
-    def _exponential(self, t: float) -> Propagator:
-        """exp(tA), taken to be exact for tA + E with ‖E‖ <= (n + 4) u (‖tA‖ + 1)."""
-        backward = (len(self._A) + 4) * UNIT_ROUNDOFF * (t * self._size + 1)
-        return exponential(self._A, self._shift, t, self._bounds.perturbation(t, backward))
+    def _start(self, length: float) -> Propagator:
+        """exp(length A), from which follows a bound of the norms from time 0 to there."""
+        found = self._exponential(length)
+        curved = length**2 / 8 * float(np.linalg.norm(self._square))
+        straight = max(1.0, found.above) / (1 - curved) if curved < 1 else np.inf
+        self._sups[length] = min(self._bounds.upper_within(length), straight)
+        return found.at
+
+    def _exponential(self, t: float) -> Sample:
+        error = self._bounds.perturbation(t, self._backward(t))
+        return self._sample(t, exponential(self._A, self._shift, t), error)
+
+    def _backward(self, t: float) -> float:
+        """Norm of the E for which tA + E is taken to have the exponential computed for tA."""
+        return (len(self._A) + 4) * UNIT_ROUNDOFF * (t * self._size + 1)
 
     def _sample(self, time: float, P: Propagator, error: float, late: float = 0.0) -> Sample:
         """Measure one matrix, and keep it if it is the largest."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             norm = float(np.ldexp(spectral_norm(P.mantissa), clipped(P.exponent)))
-            error = float(np.nan_to_num(error + self._noise * norm + late * (norm + error), nan=np.inf, posinf=np.inf))
+            error += self._noise * norm + 2 * late * (norm + error)
+            error = float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))
         found = Sample(time, norm, error, self._bend(P, error), P)
         if error < np.inf > norm:
             self.attained = max(self.attained, norm - error)
-        if norm > self._best.norm * (1 + self._noise) + min(error, _TIE * norm):
+        if norm > self._best.norm * (1 + self._noise + min(error, _TIE)):
             self._best = found
         return found
 
@@ -195,7 +217,7 @@ class NormCurve:
             The bound.
         """
         bounds = self._bounds
-        contracting = np.flatnonzero(self._norms[1:] + self._errors[1:] <= 1)
+        contracting = np.flatnonzero(self._above[1:] <= 1)
         last = int(contracting[0]) + 1 if len(contracting) else len(self._nodes) - 1
         tail = 0.0 if len(contracting) else bounds.upper_from(float(self._nodes[-1]))
         always = bounds.upper_from(0.0)
@@ -205,60 +227,50 @@ class NormCurve:
         upper = min(always, max(tail, within))
         if self._left_wide:
             warn(
-                f"the supremum is known to lie between {self._best.norm:.4g} and {upper:.4g} only: give times that "
-                "are closer together where the norm is large",
+                f"the supremum is only known to lie from {self._best.norm:.4g} to {upper:.4g}: give times "
+                "that are closer together where the norm is large",
                 AccuracyWarning,
                 stacklevel=3,
             )
         return upper
 
     def _integers_within(self, last: int) -> float:
-        above = (self._norms + self._errors)[: last + 1]
+        above = self._above[: last + 1]
         gaps = np.diff(self._nodes[: last + 1])
         skipped = [above[i] * self._bounds.upper_within(gaps[i] - 1) for i in np.flatnonzero(gaps > 1)]
         return float(max([above.max(), *skipped]))
 
     def _reals_within(self, last: int, enough: float) -> float:
-        """Halve the intervals that may hold more than the peak and `enough`, until none may hold much more."""
-        above = self._norms + self._errors
-        heap: list[_Interval] = []
-        for i in range(last):
-            length = float(self._lengths[i + 1])
-            bound = self._bound(above[i], above[i + 1], self._bends[i], length)
-            heap.append(_Interval(-bound, float(self._nodes[i]), length, float(above[i + 1]), None))
+        """Halve the intervals that may hold more than the peak and `enough`, until none holds much more."""
+        if last == 0:
+            return 1.0
+        above = self._above
+        heap = [
+            self._interval(self._nodes[i], self._lengths[i + 1], above[i], above[i + 1], self._bends[i])
+            for i in range(last)
+        ]
         heapq.heapify(heap)
-        for _ in range(_MOST_HALVINGS):
+        most = int(np.clip(_WORK / (40 * len(self._A) ** 3), *_HALVINGS))
+        for _ in range(most):
             if -heap[0].negative <= max(enough, self._best.norm * (1 + _WIDTH)):
                 break
-            for half in self._halves(heapq.heappop(heap)):
-                heapq.heappush(heap, half)
+            whole = heapq.heappop(heap)
+            half = whole.length / 2
+            if half not in self._sups:
+                self._start(half)
+            middle = self._exponential(whole.start + half)
+            self._seen.append(middle.time)
+            heapq.heappush(heap, self._interval(whole.start, half, whole.first, middle.above, whole.bend))
+            heapq.heappush(heap, self._interval(middle.time, half, middle.above, whole.last, middle.bend))
         else:
             self._left_wide = True
         return -heap[0].negative
 
-    def _halves(self, whole: _Interval) -> tuple[_Interval, _Interval]:
-        half = whole.length / 2
-        if half not in self._steps:
-            self._steps[half] = self._step(half)
-        left = whole.left
-        if left is None:
-            P = self._exponential(whole.start)
-            left = self._sample(whole.start, P, P.uncertainty)
-        P, added = following(self._steps[half], left.at)
-        carried = self._sups[half] * left.error + added
-        middle = self._sample(whole.start + half, P, carried, UNIT_ROUNDOFF * whole.start * self._size)
-        self._seen.append(middle.time)
-        first = self._bound(left.above, middle.above, left.bend, half)
-        second = self._bound(middle.above, whole.end, middle.bend, half)
-        return (
-            _Interval(-first, whole.start, half, middle.above, left),
-            _Interval(-second, middle.time, half, whole.end, middle),
-        )
-
-    def _bound(self, start: float, end: float, bend: float, length: float) -> float:
-        """Bound of the norms in an interval: by the growth from its start, or by linear interpolation."""
+    def _interval(self, start: float, length: float, first: float, last: float, bend: float) -> _Interval:
+        """Bound the norms in an interval: by the growth from its start, and by linear interpolation."""
         sup = self._sups[length]
-        return float(min(start * sup, max(start, end) + length**2 / 8 * bend * sup))
+        bound = min(first * sup, max(first, last) + length**2 / 8 * bend * sup)
+        return _Interval(-float(bound), float(start), float(length), first, last, bend)
 
     def peak(self) -> Sample:
         """Find the largest sample, for exponentials improved between its neighbours.
@@ -277,8 +289,7 @@ class NormCurve:
             return self._best
 
         def fallen(t: float) -> float:
-            P = self._exponential(t)
-            return -self._sample(t, P, P.uncertainty).norm
+            return -math.log(min(max(self._exponential(t).norm, 1e-300), 1e300))
 
         minimize_scalar(fallen, bounds=(low, high), method="bounded", options={"xatol": 1e-5 * (high - low)})
         return self._best

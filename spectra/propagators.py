@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spectra.checks import Matrix
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
@@ -29,12 +30,6 @@ class Propagator(NamedTuple):
     exponent: int
     error: float
 
-    @property
-    def uncertainty(self) -> float:
-        """The error in the units of the matrix itself."""
-        with np.errstate(over="ignore", under="ignore"):
-            return float(np.ldexp(self.error, clipped(self.exponent)))
-
 
 def product_noise(n: int) -> float:
     """Bound of ‖fl(XY) − XY‖ / (‖X‖_F ‖Y‖_F) for real or complex matrices of order n.
@@ -52,7 +47,7 @@ def product_noise(n: int) -> float:
     return 2 * (n + 4) * UNIT_ROUNDOFF
 
 
-def propagator(matrix: Matrix, exponent: int = 0, error: float = 0.0) -> Propagator:
+def propagator(matrix: NDArray[Any], exponent: int = 0, error: float = 0.0) -> Propagator:
     """Bring a matrix, with the bound of its error, into the form of a `Propagator`.
 
     Parameters
@@ -118,7 +113,7 @@ def power(A: Matrix, k: int) -> Propagator:
         base = product(base, base)
 
 
-def exponential(A: Matrix, shift: float, t: float, error: float) -> Propagator:
+def exponential(A: Matrix, shift: float, t: float) -> Propagator:
     """Exponential exp(tA) as exp(t shift) exp(t (A - shift I)).
 
     Parameters
@@ -129,26 +124,22 @@ def exponential(A: Matrix, shift: float, t: float, error: float) -> Propagator:
         Near the spectral abscissa, so that neither factor overflows.
     t : float
         Time, at least 0.
-    error : float
-        Bound of the error of the exponential.
 
     Returns
     -------
     Propagator
-        exp(tA).
+        exp(tA), with error 0: what expm adds is left to the caller, who knows how it grows.
     """
     from scipy.linalg import expm
 
     octaves = t * shift / np.log(2.0)
     whole = round(octaves)
     matrix = expm(t * (A - shift * np.eye(len(A))))
-    found = propagator(matrix * 2.0 ** (octaves - whole), whole)
-    with np.errstate(over="ignore", under="ignore"):
-        return found._replace(error=float(np.ldexp(error, clipped(-found.exponent))))
+    return propagator(matrix * 2.0 ** (octaves - whole), whole)
 
 
 def following(step: Propagator, P: Propagator) -> tuple[Propagator, float]:
-    """Multiply a propagator by that of a step; its own error is left to the caller, who knows how it grows.
+    """Multiply a propagator by that of a step; errors of the two are left to the caller.
 
     Parameters
     ----------
@@ -159,14 +150,14 @@ def following(step: Propagator, P: Propagator) -> tuple[Propagator, float]:
     -------
     product : Propagator
         The product, with error 0.
-    error : float
-        Bound of what this one product adds to the error: that of `step` and that of rounding.
+    rounding : float
+        Bound of the rounding error of this one product.
     """
     x, y = float(np.linalg.norm(step.mantissa)), float(np.linalg.norm(P.mantissa))
     exponent = step.exponent + P.exponent
     with np.errstate(over="ignore", under="ignore"):
-        added = np.ldexp((product_noise(len(P.mantissa)) * x + step.error) * y, clipped(exponent))
-    return propagator(step.mantissa @ P.mantissa, exponent), float(added)
+        rounding = np.ldexp(product_noise(len(P.mantissa)) * x * y, clipped(exponent))
+    return propagator(step.mantissa @ P.mantissa, exponent), float(rounding)
 
 
 def clipped(exponent: int) -> int:

@@ -40,11 +40,9 @@ def plot_transient_growth(result: TransientGrowth, ax: Axes | None = None) -> Ax
     TypeError
         If `result` is no `TransientGrowth` or `ax` no Axes.
 
-    Notes
-    -----
-    The shading runs from ``result.lower`` to ``result.upper``, which can leave the frame: the norms choose its
-    limits. The dotted line is ``result.lower_until``: some norm before must be at least as large. Norms of 1e150
-    and more are not drawn.
+    Notes ----- The shading runs from ``result.lower`` to ``result.upper``, which can leave the frame: the
+    norms choose its limits. The dotted line is ``result.lower_until``: some norm before must be at least as
+    large. Norms of 1e150 and more are not drawn.
 
     Examples
     --------
@@ -53,8 +51,13 @@ def plot_transient_growth(result: TransientGrowth, ax: Axes | None = None) -> Ax
     >>> axes = plots.plot_transient_growth(record)
     >>> axes.figure.savefig("transient.png")  # doctest: +SKIP
     """
+    from matplotlib.ticker import MaxNLocator
+    from matplotlib.transforms import ScaledTranslation
+
     if not isinstance(result, TransientGrowth):
-        raise TypeError(f"result is a {type(result).__name__}; expected what spectra.transient_growth returns")
+        raise TypeError(
+            f"result is a {type(result).__name__}; expected what spectra.transient_growth returns"
+        )
     ax = axes_or_new(ax)
     discrete = result.dynamics == "discrete"
     drawn = result.norms < _HIGHEST
@@ -92,7 +95,18 @@ def plot_transient_growth(result: TransientGrowth, ax: Axes | None = None) -> Ax
         xlabel="step k" if discrete else "time t",
         ylabel="2-norm",
     )
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize="small")
+    if discrete:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)  # below the name of the axis, in points
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + below,
+        ncols=2,
+        frameon=False,
+        borderaxespad=0,
+        fontsize="small",
+    )
     return ax
 
 
