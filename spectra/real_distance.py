@@ -144,7 +144,7 @@ def _solve_complex(
         _, singular, right = np.linalg.svd(K)
         noise = rounding(A, x[unmet], y[unmet], t)
         _take_lower(found, here[unmet], singular[:, -2], t, noise)
-        pairs = best_pair(scaled_blocks(*restricted, y[unmet], t), restricted[1])
+        pairs = best_pair(*restricted, y[unmet], t)
         _take_upper(found, here[unmet], K, _lifted(basis, pairs), t, noise)
         gap = found.upper[here[unmet]] - found.lower[here[unmet]]
         wide = gap > _RTOL * found.distance[here[unmet]] + 4 * noise

@@ -79,48 +79,80 @@ def rounding(A: Floats, x: Floats, y: Floats, t: Floats) -> Floats:
     return np.asarray(max(len(A), 10) * UNIT_ROUNDOFF * size)
 
 
-def best_pair(K: Floats, identity: Floats) -> Floats:
-    """Vector (p, q) that proves the smallest upper bound, of several made from small singular vectors of K.
-
-    Where the second smallest singular value is simple, its vector; where several meet, those of their space
-    along which the value is stationary in t; where p and q of such vectors are parallel and prove nothing, p
-    of one beside q of another.
+def best_pair(B: Floats, identity: Floats, y: Floats, t: Floats) -> Floats:
+    """Vector (p, q) that proves the smallest upper bound, of several from small singular vectors of K(t).
 
     Parameters
     ----------
-    K : ndarray, shape (m, 2r, 2k)
-        The matrices K(t), or their restrictions to subspaces.
-    identity : ndarray, shape (m, r, k)
+    B, identity, y, t : ndarray
         As for `scaled_blocks`.
 
     Returns
     -------
     ndarray, shape (m, 2k)
         The vectors.
+
+    Notes
+    -----
+    Where the second smallest singular value is simple, its vector does. Where several meet, it takes the one
+    of their space along which the value is stationary in t; where t = y, so that all are double, one whose p
+    and q have the inner products of their images; and where all vectors have parallel p and q, which prove
+    nothing, p of one beside q of another.
     """
-    r, k = identity.shape[1:]
+    K = scaled_blocks(B, identity, y, t)
     left, singular, right = np.linalg.svd(K, full_matrices=False)
     right = np.swapaxes(right, 1, 2)
-    slope = np.zeros_like(K)  # the derivative of K by log t
-    slope[:, :r, k:], slope[:, r:, :k] = -K[:, :r, k:], K[:, r:, :k]
-    form = np.swapaxes(left, 1, 2) @ slope @ right
-    form = form + np.swapaxes(form, 1, 2)
-    away = np.abs(singular - singular[:, -2:-1])
-    meeting = away <= _MEETING * (singular[:, -2:-1] + np.abs(slope).max(axis=(1, 2))[:, None])
-    groups = [meeting, *(np.isin(np.arange(2 * k), 2 * k - 1 - np.array(pair)) for pair in _PAIRS)]
-    candidates = [right[:, :, -2]]
-    for group in groups:
-        chosen = np.broadcast_to(group, singular.shape)
-        values, axes = np.linalg.eigh(form * chosen[:, :, None] * chosen[:, None, :])
-        low, high = np.sqrt(np.maximum(-values[:, :1], 0.0)), np.sqrt(np.maximum(values[:, -1:], 0.0))
-        ends = right @ (axes * chosen[:, :, None])[:, :, [0, -1]]
-        candidates += [high * ends[:, :, 0] + sign * low * ends[:, :, 1] for sign in (1.0, -1.0)]
+    candidates = [right[:, :, -2], *_stationary(K, left, singular, right), *_isotropic(B, identity, y, t)]
     for pair in _PAIRS:
         first, second = (_longer_half(right[:, :, -1 - j]) for j in pair)
         candidates += [np.concatenate([first, sign * second], axis=1) for sign in (1.0, -1.0)]
     vectors = np.stack(candidates, axis=2)
     sizes, _ = perturbation_sizes(K, vectors)
     return np.take_along_axis(vectors, sizes.argmin(axis=1)[:, None, None], axis=2)[:, :, 0]
+
+
+def _stationary(K: Floats, left: Floats, singular: Floats, right: Floats) -> list[Floats]:
+    """Vectors v of groups of singular values with u' (dK / d log t) v = 0 for u = Kv."""
+    r, k = K.shape[1] // 2, K.shape[2] // 2
+    slope = np.zeros_like(K)
+    slope[:, :r, k:], slope[:, r:, :k] = -K[:, :r, k:], K[:, r:, :k]
+    form = np.swapaxes(left, 1, 2) @ slope @ right
+    form = form + np.swapaxes(form, 1, 2)
+    away = np.abs(singular - singular[:, -2:-1])
+    meeting = away <= _MEETING * (singular[:, -2:-1] + np.abs(slope).max(axis=(1, 2))[:, None])
+    groups = [meeting, *(np.isin(np.arange(2 * k), 2 * k - 1 - np.array(pair)) for pair in _PAIRS)]
+    found = []
+    for group in groups:
+        chosen = np.broadcast_to(group, singular.shape)
+        values, axes = np.linalg.eigh(form * chosen[:, :, None] * chosen[:, None, :])
+        low, high = np.sqrt(np.maximum(-values[:, :1], 0.0)), np.sqrt(np.maximum(values[:, -1:], 0.0))
+        ends = right @ (axes * chosen[:, :, None])[:, :, [0, -1]]
+        found += [high * ends[:, :, 0] + sign * low * ends[:, :, 1] for sign in (1.0, -1.0)]
+    return found
+
+
+def _isotropic(B: Floats, identity: Floats, y: Floats, t: Floats) -> list[Floats]:
+    """Vectors (p, q) from the complex plane of the two smallest singular values of N = B + iy I.
+
+    Where w'w = h'h for the images h = Nw / σ (transposes, not adjoints), p and q have the inner products of
+    their images.
+
+    Returns
+    -------
+    list of ndarray, shape (m, 2k)
+        The vectors.
+    """
+    left, _, right = np.linalg.svd(B + 1j * y[:, None, None] * identity)
+    k = B.shape[2]
+    W, H = np.swapaxes(right[:, k - 2 : k].conj(), 1, 2), left[:, :, k - 2 : k]
+    S = np.swapaxes(W, 1, 2) @ W - np.swapaxes(H, 1, 2) @ H
+    root = np.sqrt(S[:, 0, 1] ** 2 - S[:, 0, 0] * S[:, 1, 1])
+    found = []
+    for sign in (1.0, -1.0):  # two forms of each root of S11 a^2 + 2 S12 ab + S22 b^2, as each can be 0 / 0
+        for a, b in ((S[:, 1, 1], -S[:, 0, 1] + sign * root), (-S[:, 0, 1] + sign * root, S[:, 0, 0])):
+            w = W[:, :, 0] * a[:, None] + W[:, :, 1] * b[:, None]
+            found.append(np.concatenate([w.real * (y / t)[:, None], w.imag], axis=1))
+    return found
 
 
 def perturbation_sizes(K: Floats, vectors: Floats) -> tuple[Floats, Floats]:
