@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
 
-from spectra.checks import box, grid_shape, levels, positive
+from spectra.checks import any_matrix, box, grid_shape, levels, positive
 from spectra.cost import refuse_what_does_not_fit
 from spectra.grid import Grid
-from spectra.resolvent import dense_sigma_min, norm_bound, smallest_singular_values
+from spectra.pencils import Pencil, Region
+from spectra.projection import projected_pencil
+from spectra.rectangular import rectangular_pencil
 from spectra.results import Pseudospectrum
 from spectra.scaling import refuse_overflow
-from spectra.schur import SchurForm, matrix_of, schur_form
-from spectra.threads import Progress, interruptible
+from spectra.schur import SchurForm, entry_roundoff, schur_form
+from spectra.sparse_pencils import sparse_pencil
+from spectra.square_pencils import square_pencil
+from spectra.standard import StandardPencil
+from spectra.threads import Progress
 
 Floats = NDArray[np.float64]
-Region = tuple[float, float, float, float]
 
 _DELTA = 1e-3  # probability that any lower bound on a grid fails
 
 
 def pseudospectrum(
-    A: ArrayLike | SchurForm,
+    A: Any,
     *,
+    B: Any = None,
     region: Region | None = None,
     shape: tuple[int, int] = (100, 100),
     epsilons: ArrayLike | None = None,
     rtol: float = 1e-6,
+    subspace: int | None = None,
     threads: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
 ) -> Pseudospectrum:
     """Smallest singular value σ_min(zI - A) on a grid; its level sets bound the ε-pseudospectra of A.
 
-    The ε-pseudospectrum is {z : σ_min(zI - A) <= ε}, the union of the spectra of A + E over ‖E‖ <= ε.
+    The ε-pseudospectrum is {z : σ_min(zI - A) <= ε}, the union of the spectra of A + E over ‖E‖ <= ε; with B,
+    and for rectangular A, the same of σ_min(zB - A).
 
     Parameters
     ----------
-    A : array_like, shape (n, n), or SchurForm
-        Real or complex matrix.
+    A : array_like, shape (n, n) or (m, n) with m > n, SchurForm, sparse matrix or LinearOperator
+        Real or complex matrix. Of a LinearOperator only products are used, on a Krylov subspace: `upper` is
+        then proven, and `lower` is 0.
+    B : array_like or sparse matrix of the shape of A, optional
+        Instead of the identity; it may be singular. Perturbations are of A alone.
     region : (xmin, xmax, ymin, ymax), optional
         Rectangle of the complex plane, end points included. By default one around the spectrum that also
         shows its surroundings and, where it is near, the unit circle.
@@ -52,10 +65,13 @@ def pseudospectrum(
     rtol : float
         Relative error allowed above the floor, from 1e-13 to 0.1. The intervals narrow in proportion, but are
         wider: they bound the rare start that misses a singular value.
+    subspace : int, optional
+        Dimension of the Krylov subspace for a LinearOperator, and for a first look at the spectrum of a
+        sparse A; 100 by default.
     threads : int, optional
         Threads to use; all cores by default. The numbers do not depend on it.
     device : str, optional
-        A torch device such as "cuda" to solve on instead of the cores; needs torch.
+        A torch device such as "cuda" to solve on instead of the cores, for dense square A; needs torch.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of points.
 
@@ -69,8 +85,9 @@ def pseudospectrum(
     TypeError
         If A is no array of numbers, or an option is of the wrong type.
     ValueError
-        If A is not square, is empty or holds NaN or inf, an option is out of range, A or the region come near
-        the largest float, or the grid would not fit into memory (`grid_cost` tells beforehand).
+        If A has more columns than rows, is empty or holds NaN or inf, B is of another shape, an option is out
+        of range or not for this kind of A, A or the region come near the largest float, or the grid would not
+        fit into memory (`grid_cost` tells beforehand).
 
     Notes
     -----
@@ -102,21 +119,18 @@ def pseudospectrum(
     if not 1e-13 <= rtol <= 0.1:
         raise ValueError(f"rtol is {rtol}; expected 1e-13 <= rtol <= 0.1, such as 1e-6")
     limits = None if region is None else box(region)
-    matrix = matrix_of(A)
-    refuse_what_does_not_fit(len(matrix), (ny, nx), matrix.dtype == np.float64)
-    form = schur_form(A)
-    refuse_overflow(norm_bound(form), "the entries of A")
-    xmin, xmax, ymin, ymax = limits or _automatic_region(form)
-    refuse_overflow(norm_bound(form) + max(map(abs, (xmin, xmax, ymin, ymax))), "A and region")
+    pencil = _pencil_of(A, B, (ny, nx), subspace, device)
+    xmin, xmax, ymin, ymax = limits or pencil.region()
+    farthest = max(map(abs, (xmin, xmax, ymin, ymax)))
+    refuse_overflow(pencil.norm_bound, "the entries of A")
+    refuse_overflow(pencil.norm_bound + pencil.slope * farthest, "A and region")
     x, y = np.linspace(xmin, xmax, nx), np.linspace(ymin, ymax, ny)
-    mirrored = form.is_real and ymin == -ymax
+    mirrored = pencil.is_real and ymin == -ymax
     half = y[ny // 2 :] if mirrored else y
     z = x[None, :] + 1j * half[:, None]
 
-    solver = functools.partial(
-        smallest_singular_values, form, rtol=rtol, delta=_DELTA, threads=threads, device=device
-    )
-    grid = Grid(z, wanted, solver, functools.partial(dense_sigma_min, form), progress=progress)
+    solver = functools.partial(pencil.smallest_singular_values, rtol=rtol, delta=_DELTA, threads=threads)
+    grid = Grid(z, wanted, solver, pencil.sigma_min, slope=pencil.slope, progress=progress)
     sigma, lower, upper, computed = grid.sigma, grid.lower, grid.upper, grid.computed
     if mirrored:
         sigma, lower, upper, computed = (
@@ -129,33 +143,43 @@ def pseudospectrum(
         lower=lower,
         upper=upper,
         computed=computed,
-        eigenvalues=form.eigenvalues,
+        eigenvalues=pencil.eigenvalues,
         epsilons=wanted,
         floor=grid.floor,
-        storage_floor=form.entry_roundoff * norm_bound(form),
+        storage_floor=_entry_roundoff_of(A) * pencil.norm_bound,
         rtol=rtol,
         delta=_DELTA,
         iterations=grid.iterations,
     )
 
 
-def _automatic_region(form: SchurForm) -> Region:
-    """Enclose the spectrum, grown towards the numerical range, at most doubled, and a near unit circle."""
-    T = form.T
-    parts = (T + T.conj().T) / 2, (T - T.conj().T) / 2j
-    real, imaginary = interruptible(lambda: [np.linalg.eigvalsh(H)[[0, -1]] * form.scale for H in parts])
-    e = form.eigenvalues
-    spread = max(np.ptp(e.real), np.ptp(e.imag))
-    reach = 0.5 * spread if spread > 1e-3 * form.scale else np.inf
-    margin = 0.15 * (spread if spread > 0 else max(np.ptp(real), np.ptp(imaginary), abs(e[0]), form.scale))
-    xmin, xmax = max(real[0], e.real.min() - reach) - margin, min(real[1], e.real.max() + reach) + margin
-    ymin, ymax = (
-        max(imaginary[0], e.imag.min() - reach) - margin,
-        min(imaginary[1], e.imag.max() + reach) + margin,
-    )
-    if 0.25 <= np.abs(e).max() <= 4.0:
-        xmin, xmax, ymin, ymax = min(xmin, -1.1), max(xmax, 1.1), min(ymin, -1.1), max(ymax, 1.1)
-    if form.is_real:
-        ymax = max(-ymin, ymax)
-        ymin = -ymax
-    return float(xmin), float(xmax), float(ymin), float(ymax)
+def _pencil_of(A: Any, B: Any, shape: tuple[int, int], subspace: int | None, device: str | None) -> Pencil:
+    """Choose the solver for what A and B are."""
+    operator = not isinstance(A, SchurForm) and not issparse(A) and isinstance(A, LinearOperator)
+    if not operator and not issparse(A) and not issparse(B):
+        if subspace is not None:
+            raise ValueError("subspace is for sparse matrices and linear operators; leave it out for dense A")
+        matrix = A.A if isinstance(A, SchurForm) else any_matrix(A)
+        if B is None and matrix.shape[0] == matrix.shape[1]:
+            refuse_what_does_not_fit(len(matrix), shape, matrix.dtype == np.float64)
+            return StandardPencil(schur_form(A), device)
+        _refuse_device(device)
+        square = matrix.shape[0] == matrix.shape[1]
+        return square_pencil(matrix, B) if square else rectangular_pencil(matrix, B)
+    _refuse_device(device)
+    if not operator:
+        return sparse_pencil(A, B, subspace=subspace)
+    if B is not None:
+        raise ValueError("B is not possible with a LinearOperator A; leave it out or pass sparse matrices")
+    return projected_pencil(A, subspace=subspace)
+
+
+def _refuse_device(device: str | None) -> None:
+    if device is not None:
+        raise ValueError(f"device is {device!r}; only a dense square A without B can be solved on a device")
+
+
+def _entry_roundoff_of(A: Any) -> float:
+    if isinstance(A, SchurForm):
+        return A.entry_roundoff
+    return entry_roundoff(np.dtype(A.dtype) if hasattr(A, "dtype") else np.asarray(A).dtype)

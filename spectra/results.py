@@ -182,7 +182,7 @@ class Pseudospectrum(Record):
         ny, nx = self.sigma_min.shape
         low, high = float(self.sigma_min.min()), float(self.sigma_min.max())
         return (
-            f"Pseudospectrum of order {len(self.eigenvalues)}: {ny} x {nx} grid, "
+            f"Pseudospectrum on a {ny} x {nx} grid, {len(self.eigenvalues)} eigenvalues, "
             f"sigma_min from {low:.3g} to {high:.3g}, floor {self.floor:.1g}, "
             f"{self.computed.mean():.0%} computed"
         )

@@ -106,11 +106,23 @@ def schur_form(A: ArrayLike | SchurForm) -> SchurForm:
         T=T,
         scale=scale,
         eigenvalues=rescaled(eigenvalues, scale),
-        entry_roundoff=_entry_roundoff(np.asarray(A).dtype),
+        entry_roundoff=entry_roundoff(np.asarray(A).dtype),
     )
 
 
-def _entry_roundoff(dtype: np.dtype[Any]) -> float:
+def entry_roundoff(dtype: np.dtype[Any]) -> float:
+    """Give the relative rounding of numbers of a type, 0 where they are exact in double precision.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        The type.
+
+    Returns
+    -------
+    float
+        Its unit roundoff.
+    """
     narrow = dtype.kind in "fc" and np.finfo(dtype).bits < 64
     return float(np.finfo(dtype).eps) / 2 if narrow else 0.0
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from naive import sigma_min, sigma_min_grid
 from strategies import POINTS, squares
 
-import spectra.pseudospectra
+import spectra.standard
 from spectra import gallery, pseudospectrum
 from spectra.grid import _windows, chord_bound, prolongation_bound
 
@@ -107,7 +107,7 @@ def test_most_of_the_plane_needs_no_solve():
 @pytest.mark.parametrize("error", [0.05, -0.05])
 def test_values_that_bend_the_wrong_way_are_solved_again(error, monkeypatch):
     # the error is smaller than the distance of the points, so only the curvature gives it away
-    honest = spectra.pseudospectra.smallest_singular_values
+    honest = spectra.standard.smallest_singular_values
 
     def one_wrong(*args, **kwargs):
         found = honest(*args, **kwargs)
@@ -116,7 +116,7 @@ def test_values_that_bend_the_wrong_way_are_solved_again(error, monkeypatch):
         return found
 
     A = np.diag([0.0, 0.1])
-    monkeypatch.setattr(spectra.pseudospectra, "smallest_singular_values", one_wrong)
+    monkeypatch.setattr(spectra.standard, "smallest_singular_values", one_wrong)
     result = pseudospectrum(A, region=(1, 2.9, 1, 2.9), shape=(20, 20))
     assert np.diff(result.x)[0] > abs(error)
     np.testing.assert_allclose(result.sigma_min, sigma_min_grid(A, result.x, result.y), rtol=1e-6)

@@ -35,6 +35,7 @@ ORDER = [
     "spectra.real_structured",
     "spectra.inverse_lanczos",
     "spectra.pencils",
+    "spectra.standard",
     "spectra.square_pencils",
     "spectra.rectangular",
     "spectra.projection",

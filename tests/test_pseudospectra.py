@@ -9,6 +9,8 @@ import mpmath
 import naive
 import numpy as np
 import pytest
+import scipy.sparse
+import scipy.sparse.linalg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,7 +232,7 @@ def test_intervals_narrow_with_rtol(rtol):
 
 
 def test_contradictions_are_solved_again(monkeypatch):
-    import spectra.pseudospectra as room
+    import spectra.standard as room
 
     A = np.random.default_rng(7).standard_normal((10, 10))
     honest = room.smallest_singular_values
@@ -394,3 +396,63 @@ def test_upper_bounds_hold_where_singular_values_nearly_coincide(rtol):
     truth = np.abs(z[..., None] - eigenvalues).min(axis=-1)  # A is normal
     assert np.all(truth <= result.upper + result.floor)
     assert np.all(np.abs(result.sigma_min - truth) <= rtol * truth + 2 * result.floor)
+
+
+def check_intervals(result, exact, lower=True):
+    z = result.x[None, :] + 1j * result.y[:, None]
+    truth = np.vectorize(exact)(z)
+    assert np.all(truth <= result.upper + result.floor)
+    if lower:
+        assert np.all(result.lower - result.floor <= truth)
+        assert np.all(np.abs(result.sigma_min - truth) <= result.rtol * truth + 2 * result.floor)
+
+
+@pytest.mark.parametrize("epsilons", [None, [0.1, 0.5]])
+@pytest.mark.parametrize("kind", ["pencil", "singular", "rectangular", "rectangular pencil", "sparse"])
+def test_other_kinds_of_pencils(kind, epsilons):
+    rng = np.random.default_rng(4)
+    rows = 13 if "rectangular" in kind else 9
+    A, B = rng.standard_normal((rows, 9)), np.eye(rows, 9)
+    given = {}
+    if "pencil" in kind or kind == "singular":
+        B = 0.3 * rng.standard_normal((rows, 9)) + B
+        given = {"B": B}
+    if kind == "singular":
+        B[:, 0] = 0.0
+    matrix = scipy.sparse.csr_array(A) if kind == "sparse" else A
+    result = pseudospectrum(matrix, **given, shape=(12, 14), epsilons=epsilons)
+    exact = lambda z: np.linalg.svd(z * B - A, compute_uv=False)[-1]  # noqa: E731
+    if epsilons is None:
+        check_intervals(result, exact)
+        return
+    z = result.x[None, :] + 1j * result.y[:, None]
+    truth = np.vectorize(exact)(z)
+    assert np.all((result.lower - result.floor <= truth) & (truth <= result.upper + result.floor))
+
+
+def test_linear_operators_give_upper_bounds():
+    A = gallery.grcar(80)
+    result = pseudospectrum(scipy.sparse.linalg.aslinearoperator(A), shape=(8, 8), subspace=30)
+    assert np.all(result.lower == 0)
+    check_intervals(result, lambda z: np.linalg.svd(z * np.eye(80) - A, compute_uv=False)[-1], lower=False)
+    whole = pseudospectrum(scipy.sparse.linalg.aslinearoperator(A[:20, :20]), shape=(8, 8), subspace=20)
+    plain = pseudospectrum(
+        A[:20, :20], shape=(8, 8), region=tuple(whole.x[[0, -1]]) + tuple(whole.y[[0, -1]])
+    )
+    np.testing.assert_allclose(whole.sigma_min, plain.sigma_min, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("A", "options", "words"),
+    [
+        (np.ones((2, 3)), {}, r"shape \(2, 3\)"),
+        (np.eye(3), {"B": np.eye(2)}, "shape"),
+        (np.eye(3), {"subspace": 2}, "subspace is for sparse matrices and linear operators"),
+        (np.ones((3, 2)), {"device": "cpu"}, "only a dense square A without B can be solved on a device"),
+        (scipy.sparse.eye_array(3), {"device": "cpu"}, "only a dense square A"),
+        (scipy.sparse.linalg.aslinearoperator(np.eye(3)), {"B": np.eye(3)}, "B is not possible"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(A, options, words):
+    with pytest.raises(ValueError, match=words):
+        pseudospectrum(A, **options)

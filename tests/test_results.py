@@ -188,7 +188,7 @@ def test_an_extremum_is_a_number_with_a_certificate(extremum):
 def test_a_pseudospectrum_prints_as_one_line(spectrum):
     assert repr(spectrum) == str(spectrum)
     assert "\n" not in str(spectrum)
-    assert str(spectrum).startswith("Pseudospectrum of order 6: 4 x 5 grid, sigma_min from ")
+    assert str(spectrum).startswith("Pseudospectrum on a 4 x 5 grid, 6 eigenvalues, sigma_min from ")
     assert str(spectrum).endswith("floor 1e-15, 100% computed")
 
 

@@ -58,8 +58,10 @@ def draw_eigenvalues(eigenvalues: NDArray[np.complex128], ax: Axes) -> Sequence[
     Returns
     -------
     sequence of Artist
-        Handles for a legend.
+        Handles for a legend; none where there are none.
     """
+    if len(eigenvalues) == 0:
+        return []
     return ax.plot(
         eigenvalues.real,
         eigenvalues.imag,
