@@ -18,6 +18,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spectra import kernels
 from spectra.curves import Curves, Floats, Points
@@ -29,6 +30,7 @@ DELTA = 1e-3  # probability that any lower bound from the samples of one Sampler
 _RTOL = 1e-10  # of a sample
 _FIRST = 64  # samples that a curve starts with
 _BATCH = 16  # samples that cost no more than one
+_RIVALS = 4  # local minima to remember
 _PIECES = 6  # most pieces that one step divides a gap into
 _MOST_STEPS = 60
 
@@ -102,14 +104,12 @@ class Lowest:
 
     Attributes
     ----------
-    value : float
-        The smallest found.
-    lower : float
-        Nowhere on the curve is it smaller.
-    place : float
-        Where on the curve the value is.
-    gap : float
-        To the next sample there.
+    value, lower : float
+        The smallest found, and what none is below.
+    place, gap : float
+        Where on the curve the value is, and how far from the next sample.
+    rivals : tuple of (place, gap)
+        Other local minima among the samples that may hide a smaller value, the best few.
     settled : bool
         Whether `lower` reaches what was asked for.
     """
@@ -118,7 +118,13 @@ class Lowest:
     lower: float
     place: float
     gap: float
+    rivals: tuple[tuple[float, float], ...]
     settled: bool
+
+    @property
+    def valleys(self) -> tuple[tuple[float, float], ...]:
+        """Place and gap of the smallest value and of its rivals."""
+        return (self.place, self.gap), *self.rivals
 
 
 def in_units(form: SchurForm, unit: float) -> SchurForm:
@@ -202,8 +208,10 @@ def lowest(
         between = least_between(lower, bend, curves.length(level, gap))
         proven = min(float(between.min()), float(lower.min()))
         open_ = between < target
-        near = float(gap[max(least - 1, 0) : least + 1].max())
-        state = Lowest(best, proven, float(place[least]), near, not open_.any() and best >= target)
+        wide = np.maximum(np.append(gap, 0.0), np.append(0.0, gap))
+        valleys = [(float(place[i]), float(wide[i])) for i in _valleys(value, between)]
+        settled = not open_.any() and best >= target
+        state = Lowest(best, proven, *valleys[0], tuple(valleys[1:_RIVALS]), settled)
         if not open_.any() or float(lower.min()) <= target:
             return state
         margin = np.sqrt(lower**2 - target**2)
@@ -266,9 +274,19 @@ def proven_lowest(sampler: Sampler, curves: Curves, level: float, *, aim: Callab
             break
         points, found = inside(sampler, curves, level, bar)
         if len(points) == 0:
-            return Lowest(value, bar - sampler.floor, place, state.gap, settled=True)
+            return Lowest(value, bar - sampler.floor, place, state.gap, state.rivals, settled=True)
         value, place = float(found[0]), float(curves.place(points[0]))
-    return Lowest(value, state.lower if value == state.value else 0.0, place, state.gap, settled=False)
+    lower = state.lower if value == state.value else 0.0
+    return Lowest(value, lower, place, state.gap, state.rivals, settled=False)
+
+
+def _valleys(value: Floats, between: Floats) -> NDArray[np.int64]:
+    """Give the smallest sample, then local minima beside which the bound lies below it."""
+    neighbours = np.minimum(np.append(value[1:], np.inf), np.append(np.inf, value[:-1]))
+    bound = np.minimum(np.append(between, np.inf), np.append(np.inf, between))
+    least = int(np.argmin(value))
+    other = np.flatnonzero((value < neighbours) & (bound < value[least]) & (np.arange(len(value)) != least))
+    return np.append(least, other[np.argsort(value[other], kind="stable")])
 
 
 def _divided(start: Floats, gap: Floats, pieces: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:

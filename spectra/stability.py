@@ -100,9 +100,8 @@ def _distance(form: SchurForm, region: StableRegion) -> Extremum:
         return Extremum(0.0, 0.0, upper, form.eigenvalues[level >= level.max()], 0.0, 0, sampler.method)
     state = proven_lowest(sampler, curves, region.boundary, aim=lambda value: value * (1 - _TIGHT))
     goal = on_curve(region.boundary)
-    _, place, sigma = polished(sampler, curves, region.boundary, state.place, state.gap, goal)
-    if state.value < sigma:
-        place, sigma = state.place, state.value
+    found = [polished(sampler, curves, region.boundary, *valley, goal) for valley in state.valleys]
+    _, place, sigma = min([*found, (region.boundary, state.place, state.value)], key=lambda point: point[2])
     z = complex(curves.point(region.boundary, place))
     if not state.settled:
         warn(

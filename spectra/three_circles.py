@@ -22,6 +22,7 @@ from spectra.schur import SchurForm
 
 _MOST_CURVES = 400
 _LOOSEST = 0.5  # log of the most that a curve far from the maximum is underestimated by
+_NEAR = 8  # gaps of samples within which a place belongs to the valley of a known maximum
 _INDENT = 0.05  # share of an interval that a new curve keeps away from its ends
 
 
@@ -84,6 +85,7 @@ class KreissSearch:
         self.curves, self.sampler = self.region.curves, self.region.sampler
         self.boundary = self.region.boundary
         self.peak = _Peak(1.0, np.inf, 0.0, np.inf)
+        self.climbed: list[float] = []  # places of the local maxima found
         self.levels: list[float] = []
         self.bounds: list[float] = []  # of the log of the resolvent norm
 
@@ -114,7 +116,7 @@ class KreissSearch:
         state = self._bounded(self.boundary)
         if self.region.excess >= 0 or state.lower <= 0:
             above_noise = math.sqrt(self.sampler.floor * self.sampler.reach)
-            self._climb(self.boundary + max(state.value, above_noise), state)
+            self._climb(self.boundary + max(state.value, above_noise), state.place, state.gap)
             warn(
                 "an eigenvalue of A lies on the boundary of stability up to rounding: the Kreiss constant "
                 "has no upper bound; scale A down, or shift it, by more than its rounding level",
@@ -148,8 +150,10 @@ class KreissSearch:
             return value * math.exp(-min((slack + math.log1p(self.rtol)) / 4, _LOOSEST))
 
         state = proven_lowest(self.sampler, self.curves, level, aim=aim)
-        if gain > self.peak.value * (1 + 1e-9) * state.value:
-            self._climb(level, state)
+        if gain > self.peak.value * (1 + 1e-9) * state.lower:
+            for place, gap in state.valleys:
+                if all(abs(place - known) > _NEAR * gap for known in self.climbed):
+                    self._climb(level, place, gap)
         self._add(level, -math.log(state.lower) if state.lower > 0 else math.inf)
         return state
 
@@ -165,11 +169,12 @@ class KreissSearch:
         gain = float(gains[np.argmax(gains / sigma)])
         level = self.boundary + gain
         width = float(self.curves.length(level, np.ones(1))[0])
-        self._climb(level, dataclasses.replace(state, gap=min(0.2 * gain / width, 1.0)))
+        self._climb(level, state.place, min(0.2 * gain / width, 1.0))
 
-    def _climb(self, level: float, state: Lowest) -> None:
+    def _climb(self, level: float, place: float, gap: float) -> None:
         goal = steepest(self.boundary, 100 * self.sampler.floor)
-        found = polished(self.sampler, self.curves, level, state.place, state.gap, goal)
+        found = polished(self.sampler, self.curves, level, place, gap, goal)
+        self.climbed.append(found[1])
         value = (found[0] - self.boundary) / found[2] if found[2] > 0 else 0.0
         if self.peak.value < value < np.inf:
             self.peak = _Peak(value, *found)

@@ -101,6 +101,24 @@ def test_numerical_radius_one_means_kreiss_constant_one():
     assert (found.value, found.upper) == (1.0, 1.0)
 
 
+def two_blocks(k, other, angle):
+    """Defective pairs at 0.9 and at an angle from it, each with its own K and distance (gap 0.1)."""
+    A = np.zeros((4, 4), dtype=complex)
+    A[:2, :2], A[2:, 2:] = [[0.9, k], [0, 0.9]], np.exp(1j * angle) * np.array([[0.9, other], [0, 0.9]])
+    return A
+
+
+@pytest.mark.parametrize("angle", [0.7, 2.0, np.pi, -1.3])
+@pytest.mark.parametrize("excess", [0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, -1e-5])
+def test_of_two_maxima_that_are_all_but_equal_the_larger_is_found(angle, excess):
+    """Far closer than the interval is wide."""
+    k = 3.0
+    A, largest = two_blocks(k, k * (1 + excess), angle), k * max(1.0, 1 + excess)
+    K, distance = largest / 0.4 + 0.1 / largest, 0.01 / (np.hypot(0.1, largest / 2) + largest / 2)
+    assert kreiss_constant(A, dynamics="discrete").value == pytest.approx(K, rel=1e-8)
+    assert distance_to_instability(A, dynamics="discrete").value == pytest.approx(distance, rel=1e-8)
+
+
 # ------------------------------------------------------------------------------- naive definitions
 
 
