@@ -103,20 +103,21 @@ class GrowthBounds:
         for level, residual in zip(self.levels, self.residuals, strict=True):
             with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
                 lost = residual * self._overlap(level, self.neutral, times)
-                found = 1 / (1 / self.factors(level, times) + lost)
+                found = 1 / ((1 + _POWER_ERROR) / self.factors(level, times) + lost)
             best = np.fmax(best, found)
         return np.asarray(np.maximum.accumulate(best))
 
     def _overlap(self, level: float, rate: float, times: Floats) -> Floats:
-        """Sum over j < t of level^(-1-j) rate^j, or the integral of exp((rate - level) s) over s < t."""
-        if not self.discrete:
-            gap = rate - level
-            return np.asarray(times if gap == 0 else np.expm1(gap * times) / gap)
-        if level == 0:
+        """Bound the sum over j < t of level^(-1-j) rate^j, or the integral of exp((rate - level) s)."""
+        unit = level if self.discrete else 1.0
+        if unit == 0:
             return np.full_like(times, np.inf)
-        gap = (rate - level) / level
-        ratios = times if gap == 0 else np.expm1(times * np.log1p(gap)) / gap
-        return np.asarray(ratios / level)
+        gap = (rate - level) / unit
+        with np.errstate(divide="ignore"):
+            log = np.log1p(gap) if self.discrete else gap
+        rounding = 1e-9 + 8 * UNIT_ROUNDOFF * times * (1.0 if self.discrete else abs(level) + abs(rate))
+        found = times if gap == 0 else np.expm1(times * log) / gap
+        return np.asarray(found / unit * (1 + rounding))
 
 
 def growth_bounds(form: SchurForm, dynamics: str) -> GrowthBounds:

@@ -207,7 +207,7 @@ def transient_growth(
         kreiss_lower=float(bounds.kreiss.lower),
         kreiss_upper=float(bounds.kreiss.upper),
         peak=peak.norm,
-        peak_time=peak.time / unit,
+        peak_time=float(peak.time / unit),
         peak_lower=curve.attained,
         peak_upper=max(supremum, peak.norm),
         initial_state=first,
