@@ -109,6 +109,10 @@ class _Search:
                 budget=_LEAPS * self.sampler.affordable,
             )
             if state.settled:
+                for valley in state.valleys:  # one of which may end between the value and the curve
+                    rival = polished(self.sampler, curves, beyond, *valley, goal)
+                    if rival[2] < np.inf and rival[0] > level:
+                        level, place, _ = rival
                 return self._point(level, place), self._proven(level, place, beyond, step)
             if state.value >= epsilon:
                 break

@@ -99,7 +99,7 @@ def polished(
     Returns
     -------
     level, place, sigma : float
-        The best point found, at least as good as the start, and σ_min there.
+        The best point found, at least as good as the start, and σ_min there (inf where none qualifies).
     """
     best, latest = (-np.inf, level, place, np.inf), np.nan
     out = max(float(curves.length(level, np.array([gap]))[0]), 1e-300)

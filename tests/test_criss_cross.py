@@ -135,6 +135,41 @@ def test_the_points_attain_the_value():
         assert abs(z) == pytest.approx(found.value, rel=1e-15)
 
 
+@pytest.mark.parametrize("excess", [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-4, -1e-5])
+@pytest.mark.parametrize("angle", [0.7, 2.0, np.pi])
+def test_of_two_extremes_that_are_all_but_equal_the_larger_is_found(excess, angle):
+    """Blocks [[a, k], [0, a]], turned, in a matrix so large that samples serve."""
+    a, k, epsilon = 0.8, 3.0, 0.05
+    A = np.zeros((40, 40), dtype=complex)
+    A[:2, :2], A[2:4, 2:4] = [[a, k], [0, a]], np.exp(1j * angle) * np.array([[a, k * (1 + excess)], [0, a]])
+    found = pseudospectral_radius(A, epsilon)
+    k *= max(1.0, 1 + excess)
+    assert found.method == "samples"
+    assert found.value == pytest.approx(a + np.sqrt(epsilon * (epsilon + k)), rel=1e-10)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values())
+@pytest.mark.parametrize("n", [30, 70])
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_and_eigenvalues_agree(measure, n, seed, monkeypatch):
+    A = gaussian(seed, n, ["real", "complex"][seed % 2]) / np.sqrt(n)
+    for epsilon in (0.5, 1e-2, 1e-4):
+        fast = measure(A, epsilon)
+        with monkeypatch.context() as patch:
+            patch.setattr(spectra.criss_cross, "_SMALL", 1000)
+            slow = measure(A, epsilon)
+        assert (fast.method, slow.method) == ("samples", "eigenvalues")
+        assert fast.value == pytest.approx(slow.value, rel=1e-11)
+        assert fast.lower <= slow.upper
+        assert slow.lower <= fast.upper
+        assert fast.upper - fast.lower <= 4e-7 * fast.value
+
+
+def test_a_tiny_level_of_a_very_nonnormal_matrix_goes_to_eigenvalues():
+    assert pseudospectral_radius(gallery.grcar(100), 1e-6).method == "eigenvalues"
+    assert pseudospectral_radius(gallery.grcar(100), 1e-2).method == "samples"
+
+
 def test_epsilon_zero_is_the_plain_spectrum():
     A = np.array([[1.0, 5.0], [0.0, -3.0]])
     assert float(pseudospectral_abscissa(A, 0)) == 1.0
