@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import SCALES, gaussian, normals, squares, unitary
 
@@ -197,6 +197,23 @@ def test_the_supremum_over_all_times_lies_in_the_interval(A, dynamics, horizon):
     times = np.linspace(0, 30, 601) if dynamics == "continuous" else np.arange(150)
     assert NAIVE[dynamics](A, times).max() <= found.peak_upper * (1 + 1e-9)
     assert found.peak_lower <= found.peak * (1 + 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+@settings(max_examples=500)
+@given(st.integers(2, 40), st.integers(0, 2**20), st.floats(0.0, 1.0), st.booleans(), st.floats(0.02, 0.5))
+def test_all_bounds_of_larger_matrices(dynamics, n, seed, lower, is_complex, margin):
+    A = gaussian(n, n, is_complex=is_complex, seed=seed) / np.sqrt(n)
+    A = stable(np.triu(A) + lower * np.tril(A, -1), dynamics, margin)
+    found = quiet(A, 40, dynamics=dynamics)
+    times = np.linspace(0, 60, 181) if dynamics == "continuous" else np.arange(0, 200, 3)
+    assert NAIVE[dynamics](A, times).max() <= found.peak_upper * (1 + 1e-9)
+    assert np.allclose(found.norms, NAIVE[dynamics](A, found.times), rtol=1e-7, atol=1e-9 * found.peak**2)
+    assert (found.lower <= found.norms + found.errors).all()
+    assert (found.norms - found.errors <= found.upper).all()
+    assert found.lower_until[-1] <= found.peak_upper * (1 + 1e-9)
+    assert found.kreiss_lower <= found.peak_upper
 
 
 @given(squares(least=2), st.sampled_from(DYNAMICS))
