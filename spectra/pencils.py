@@ -206,6 +206,11 @@ def region_around(points: Complexes, radius: float, *, is_real: bool) -> Region:
     -------
     (xmin, xmax, ymin, ymax)
         The rectangle.
+
+    Raises
+    ------
+    ValueError
+        If it comes near the largest float.
     """
     x, y = (points.real, points.imag) if len(points) else (np.zeros(1), np.zeros(1))
     spread = float(max(np.ptp(x), np.ptp(y)))
@@ -213,6 +218,7 @@ def region_around(points: Complexes, radius: float, *, is_real: bool) -> Region:
     low, high = np.array([x.min(), y.min()]) - margin, np.array([x.max(), y.max()]) + margin
     if len(points) and 0.25 <= np.abs(points).max() <= 4.0:
         low, high = np.minimum(low, -1.1), np.maximum(high, 1.1)
+    refuse_overflow(max(-low.min(), high.max()), "the entries of A over those of B")
     if is_real:
         high[1] = max(-low[1], high[1])
         low[1] = -high[1]

@@ -189,7 +189,7 @@ def _arnoldi(product: Callable[[Matrix], Matrix], start: Matrix, k: int) -> tupl
     n = len(start)
     V: NDArray[Any] = np.zeros((n, k + 1), dtype=start.dtype, order="F")
     H: NDArray[Any] = np.zeros((k + 1, k), dtype=start.dtype)
-    V[:, 0], defect = start, 0.0
+    V[:, 0], defect, largest = start, 0.0, 0.0
     for j in range(k):
         basis, image = V[:, : j + 1], product(V[:, j])
         w = image
@@ -197,8 +197,8 @@ def _arnoldi(product: Callable[[Matrix], Matrix], start: Matrix, k: int) -> tupl
             h = basis.conj().T @ w
             w = w - basis @ h
             H[: j + 1, j] += h
-        size = float(np.linalg.norm(w))
-        invariant = j + 1 == n or size <= 10 * max(k, 10) * UNIT_ROUNDOFF * np.linalg.norm(image)
+        size, largest = float(np.linalg.norm(w)), max(largest, float(np.linalg.norm(image)))
+        invariant = j + 1 == n or size <= 10 * max(k, 10) * UNIT_ROUNDOFF * largest
         if not invariant:
             H[j + 1, j], V[:, j + 1] = size, w / size
         defect = float(np.hypot(defect, np.linalg.norm(image - V[:, : j + 2] @ H[: j + 2, j])))

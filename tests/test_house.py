@@ -40,7 +40,6 @@ ORDER = [
     "spectra.rectangular",
     "spectra.projection",
     "spectra.sparse_pencils",
-    "spectra.reduction",
     "spectra.operators",
     "spectra.lanczos",
     "spectra.norms",
