@@ -32,7 +32,7 @@ def pseudospectral_abscissa(A: ArrayLike | SchurForm, epsilon: float) -> Extremu
         The value, where it is attained (both points of a conjugate pair for real A), and an interval: at
         `lower` σ_min is below ε by more than rounding noise. Where `method` is "samples", σ_min exceeds ε by
         more than that on the whole line at `upper`, with probability at least 0.999 over random starting
-        vectors, and the interval is 2e-7 of the value wide; where it is "eigenvalues", those of order 2n,
+        vectors, and the interval is 2e-7 max(abs(value), ε) wide; where it is "eigenvalues", those of order 2n,
         computed in floating point, show no crossing of ε plus that noise there, and the interval is as narrow
         as rounding allows. `residual` is abs(σ_min - ε) at ``points[0]``.
 
@@ -49,8 +49,8 @@ def pseudospectral_abscissa(A: ArrayLike | SchurForm, epsilon: float) -> Extremu
     Notes
     -----
     A climb on quadratic models of σ_min from the rightmost eigenvalue, then samples of the line just beyond:
-    σ_min² - abs(z)² is concave on the plane, so that a few hundred of them, O(n²) operations each, leave no gap
-    unproven or find a point from which to climb on. Up to n = 24, and where σ_min is so small that the
+    σ_min² - abs(z)² is concave on the plane, so that a few hundred of them, O(n²) operations each, leave no
+    gap unproven or find a point from which to climb on. Up to n = 24, and where σ_min is so small that the
     samples would cost more, criss-cross: crossings of a vertical line from the eigenvalues of a Hamiltonian
     matrix of order 2n, each candidate verified by σ_min itself, then along rays to the right; 2 to 6 steps of
     about 200 n³ operations.
