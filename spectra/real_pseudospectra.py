@@ -15,6 +15,7 @@ from spectra.resolvent import common_unit, norm_bound, rounding_floor
 from spectra.results import Record
 from spectra.scaling import UNIT_ROUNDOFF, refuse_overflow
 from spectra.schur import SchurForm, matrix_of, schur_form
+from spectra.standard import StandardPencil
 from spectra.threads import Progress, run_blocks
 
 Floats = NDArray[np.float64]
@@ -90,8 +91,7 @@ def real_pseudospectrum(
     A : array_like, shape (n, n), or SchurForm
         Real matrix.
     region : (xmin, xmax, ymin, ymax), optional
-        Rectangle of the complex plane, end points included. By default one around the spectrum, half as wide
-        again to each side, with the unit circle where that is near.
+        Rectangle of the complex plane, end points included. By default that of `pseudospectrum`.
     shape : (ny, nx)
         Number of grid points along y and x, each at least 2.
     threads : int, optional
@@ -141,8 +141,7 @@ def real_pseudospectrum(
     matrix = real_matrix_of(A)
     refuse_what_does_not_fit(len(matrix), (ny, nx), True)
     form = schur_form(A)
-    refuse_overflow(norm_bound(form), "the entries of A")
-    xmin, xmax, ymin, ymax = limits or _surroundings(form)
+    xmin, xmax, ymin, ymax = limits or StandardPencil(form).region()
     refuse_overflow(norm_bound(form) + max(map(abs, (xmin, xmax, ymin, ymax))), "A and region")
     x, y = np.linspace(xmin, xmax, nx), np.linspace(ymin, ymax, ny)
     y[np.abs(y) <= 8 * UNIT_ROUNDOFF * np.abs(y).max()] = 0.0  # a row meant for the real axis lies on it
@@ -208,14 +207,3 @@ def _solved(A: Floats, z: NDArray[np.complex128], threads: int | None, progress:
         longest = max(1, int(_BLOCK / len(A) ** 2))
         run_blocks(solve, len(z), longest=longest, threads=threads, stop=stop, progress=progress)
     return values
-
-
-def _surroundings(form: SchurForm) -> Region:
-    """Rectangle around the spectrum, and around the unit circle where that is near."""
-    e = form.eigenvalues
-    spread = max(np.ptp(e.real), 2 * np.abs(e.imag).max())
-    margin = 0.5 * spread if spread > 1e-3 * form.scale else max(float(np.abs(e).max()), form.scale)
-    xmin, xmax, ymax = e.real.min() - margin, e.real.max() + margin, np.abs(e.imag).max() + margin
-    if 0.25 <= np.abs(e).max() <= 4.0:
-        xmin, xmax, ymax = min(xmin, -1.1), max(xmax, 1.1), max(ymax, 1.1)
-    return float(xmin), float(xmax), float(-ymax), float(ymax)

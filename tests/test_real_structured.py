@@ -10,7 +10,7 @@ from strategies import SCALES, SEEDS, gaussian, squares, unitary
 
 from spectra import AccuracyWarning, RealPseudospectrum, gallery, real_pseudospectrum, schur_form
 from spectra.real_distance import perturbation, real_distances
-from spectra.real_structured import real_distance_to_instability
+from spectra.real_structured import _Search, real_distance_to_instability
 
 POINTS = st.builds(complex, st.floats(-3, 3), st.floats(1e-3, 3))  # of the upper half-plane, off the axis
 DYNAMICS = ("discrete", "continuous")
@@ -347,6 +347,23 @@ def test_the_distance_to_instability_is_the_least_on_the_boundary(dynamics, A):
     assert found.value <= scan.upper[i] * (1 + 0.0011)
     assert found.lower <= scan.upper[i]
     assert found.upper >= min(naive.sigma_min(A, w) for w in found.points) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+@settings(max_examples=20)
+@given(A=squares(least=2, is_complex=False), start=st.floats(0, 0.9), width=st.floats(1e-3, 0.1))
+def test_one_scaling_bounds_the_distance_on_a_whole_piece_of_the_boundary(discrete, A, start, width):
+    search = _Search(A, 1.0 if discrete else 3.0, discrete)
+    a, b = np.array([start]), np.array([start + width])
+    y = search.points((a + b) / 2).imag
+    for t in (real_distances(A, search.points((a + b) / 2)).t, y, 2 * y, 30 * y):
+        fall = search.change(a, b, t)
+        middle = search.second_smallest(search.points((a + b) / 2), t)
+        z = search.points(a + np.linspace(0, 1, 21)[1:] * (b - a))
+        kept = search.second_smallest(z, np.full(20, t[0]))
+        proportional = search.second_smallest(z, t * z.imag / y)
+        assert np.maximum(kept, proportional).min() >= middle - fall - 1e-12
+        assert fall > 0
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)
