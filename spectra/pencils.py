@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from spectra.cost import grid_cost
-from spectra.inverse_lanczos import Complexes, Found
+from spectra.inverse_lanczos import Complexes, Floats, Found
 from spectra.resolvent import SmallestSingularValues
 from spectra.scaling import UNIT_ROUNDOFF, refuse_overflow, rescaled
 from spectra.threads import Progress
@@ -225,7 +225,7 @@ def region_around(points: Complexes, radius: float, *, is_real: bool) -> Region:
     return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
 
-def intervals(found: Found, at: Shifts) -> SmallestSingularValues:
+def intervals(found: Found, at: Shifts, noise: Floats | float = 0.0) -> SmallestSingularValues:
     """Give values in the units of A, with intervals widened by the floor.
 
     Parameters
@@ -234,11 +234,17 @@ def intervals(found: Found, at: Shifts) -> SmallestSingularValues:
         Values in units of `at.unit`.
     at : Shifts
         The points they belong to.
+    noise : ndarray or float
+        What each interval is to be widened by beyond the floor, in the same units.
 
     Returns
     -------
     SmallestSingularValues
         Values and intervals.
     """
-    sigma, lower, floor = found.sigma * at.unit, found.lower * at.unit, at.floor * at.unit
-    return SmallestSingularValues(sigma, np.maximum(lower - floor, 0.0), sigma + floor, found.steps, floor)
+    sigma, width = found.sigma * at.unit, (at.floor + np.asarray(noise)) * at.unit
+    lower, floor = (
+        np.maximum(found.lower * at.unit - width, 0.0),
+        float(width.max(initial=at.floor * at.unit)),
+    )
+    return SmallestSingularValues(sigma, lower, sigma + width, found.steps, floor)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix, any_matrix
 from spectra.inverse_lanczos import Complexes, Found
-from spectra.pencils import Region, Sizes, finite_points, intervals, region_around
+from spectra.pencils import Region, Sizes, finite_points, intervals, refuse_memory, region_around
 from spectra.resolvent import SmallestSingularValues
 from spectra.scaling import unit_scaled
 from spectra.threads import Progress, run_blocks
@@ -134,8 +134,8 @@ def rectangular_pencil(A: ArrayLike, B: ArrayLike | None = None) -> RectangularP
     TypeError
         If A or B is no array of numbers.
     ValueError
-        If A has fewer rows than columns, B has another shape, or they hold NaN or inf or come near the
-        largest float.
+        If A has fewer rows than columns, B has another shape, or they hold NaN or inf, come near the
+        largest float, or do not fit into memory.
 
     Notes
     -----
@@ -158,6 +158,7 @@ def rectangular_pencil(A: ArrayLike, B: ArrayLike | None = None) -> RectangularP
     right = np.eye(m, n) if B is None else any_matrix(B, "B")
     if left.shape != right.shape:
         raise ValueError(f"B has shape {right.shape}, A has {left.shape}; expected one shape for both")
+    refuse_memory(16 * 8 * left.size, f"A pencil of shape {left.shape}", "smaller matrices")
     (T, scale_A), (S, scale_B) = unit_scaled(left), unit_scaled(right)
     sizes = Sizes.of(T, scale_A, None if B is None else S, scale_B)
     with np.errstate(all="ignore"):  # infinite and undefined eigenvalues of the top rows

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, splu
 
 from spectra.checks import any_matrix, numeric_array
+from spectra.cost import grid_cost
 from spectra.errors import AccuracyWarning
 from spectra.inverse_lanczos import Complexes, Floats, solve_batches
 from spectra.layout import Accuracy
@@ -20,7 +21,7 @@ from spectra.pencils import Region, Sizes, intervals, refuse_memory
 from spectra.projection import ProjectedPencil, projected_pencil
 from spectra.resolvent import SmallestSingularValues
 from spectra.scaling import unit_scaled
-from spectra.threads import Progress
+from spectra.threads import Progress, available_threads
 
 _ENTRY_BYTES = 24  # of an entry of a factor: a complex number and its place
 
@@ -39,6 +40,8 @@ class SparsePencil:
         Whether A and B are real.
     projected : ProjectedPencil or None
         Of A on a Krylov subspace, for a look at the spectrum; None where there is a B.
+    factor_bytes : int
+        Bound of the memory of one factorisation.
     """
 
     T: csc_array
@@ -46,6 +49,7 @@ class SparsePencil:
     sizes: Sizes
     is_real: bool
     projected: ProjectedPencil | None
+    factor_bytes: int
 
     @property
     def n(self) -> int:
@@ -118,7 +122,7 @@ class SparsePencil:
         AccuracyWarning
             Where a point does not converge to `rtol`: its interval then is wider, but true.
         """
-        at = self.sizes.at(z)
+        at, most = self.sizes.at(z), grid_cost(1).available_bytes // self.factor_bytes
         backward = np.zeros(len(z))
 
         def factors_at(part: slice) -> _SparseFactors:
@@ -131,15 +135,8 @@ class SparsePencil:
             self.n,
             accuracy=Accuracy(float(np.sqrt((self.n - 1) * max(len(z), 1) / delta)), rtol, at.floor),
             batch=1,
-            threads=threads,
+            threads=max(1, min(available_threads(threads), most)),
             progress=progress,
-        )
-        values, noise = intervals(found, at), backward * at.unit
-        values = dataclasses.replace(
-            values,
-            lower=np.maximum(values.lower - noise, 0.0),
-            upper=values.upper + noise,
-            floor=values.floor + float(noise.max(initial=0.0)),
         )
         if not found.converged.all():
             where, count = z[np.argmin(found.converged)], int((~found.converged).sum())
@@ -149,7 +146,7 @@ class SparsePencil:
                 AccuracyWarning,
                 stacklevel=2,
             )
-        return values
+        return intervals(found, at, backward)
 
 
 def sparse_matrix(value: Any, name: str) -> csc_array:
@@ -175,12 +172,9 @@ def sparse_matrix(value: Any, name: str) -> csc_array:
         )
     matrix = csc_array(value, copy=True)
     matrix.sum_duplicates()
-    if matrix.nnz:
-        matrix.data = numeric_array(matrix.data, name)
-    elif matrix.dtype.kind not in "iufc":
-        raise TypeError(f"{name} has dtype {matrix.dtype}; expected real or complex numbers")
-    else:
-        matrix = csc_array(matrix.shape, dtype=np.complex128 if matrix.dtype.kind == "c" else np.float64)
+    if not matrix.nnz:
+        return csc_array(matrix.shape, dtype=numeric_array(np.zeros(1, dtype=matrix.dtype), name).dtype)
+    matrix.data = numeric_array(matrix.data, name)
     return matrix
 
 
@@ -221,9 +215,9 @@ def sparse_pencil(
         raise ValueError(f"B has shape {right.shape}, A has {left.shape}; expected one shape for both")
     scale, slope_scale = _to_unit_size(left), _to_unit_size(right)
     sizes = Sizes.of(left, scale, None if B is None else right, slope_scale)
-    entries = min(n * (3 * _bandwidth(left, right) + 1), n * n)
+    factor_bytes = _ENTRY_BYTES * n * min(3 * _bandwidth(left, right) + 1, n)
     refuse_memory(
-        _ENTRY_BYTES * entries,
+        factor_bytes,
         f"A sparse LU factorisation of order {n}",
         "scipy.sparse.linalg.aslinearoperator(A), for upper bounds from products",
     )
@@ -232,14 +226,15 @@ def sparse_pencil(
     if B is None:
         operator = LinearOperator(left.shape, matvec=lambda v: scale * (left @ v), dtype=left.dtype)
         projected = projected_pencil(operator, subspace=subspace, rng=rng)
-    return SparsePencil(left, right, sizes, is_real, projected)
+    return SparsePencil(left, right, sizes, is_real, projected, factor_bytes)
 
 
 def _identity(n: int) -> csc_array:
     return csc_array((np.ones(n), (np.arange(n), np.arange(n))), shape=(n, n))
 
 
-def _factor_or_none(M: csc_array) -> Any:
+def _factor(M: csc_array) -> Any:
+    """Factorise; None where M is exactly singular."""
     try:
         return splu(M)
     except RuntimeError:
@@ -274,13 +269,12 @@ class _SparseFactors:
 
     @classmethod
     def of(cls, matrices: list[Any], backward: Floats, floor: float) -> Self:
-        factors = []
+        factors: list[Any] = []
         for j, M in enumerate(matrices):
-            try:
-                factors.append(splu(M))
-            except RuntimeError:  # exactly singular, but mostly not after a change of the size of rounding
+            factors.append(_factor(M))
+            if factors[j] is None:  # mostly it is not after a change of the size of rounding
                 backward[j] = floor
-                factors.append(_factor_or_none((M + floor * _identity(M.shape[0])).tocsc()))
+                factors[j] = _factor((M + floor * _identity(M.shape[0])).tocsc())
         return cls(matrices, factors, backward, np.arange(len(matrices)))
 
     def solve(self, right: Complexes, *, adjoint: bool) -> Complexes:

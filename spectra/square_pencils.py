@@ -13,7 +13,7 @@ from spectra.checks import square_matrix
 from spectra.errors import ConvergenceError
 from spectra.inverse_lanczos import Complexes, solve_batches
 from spectra.layout import Accuracy
-from spectra.pencils import Region, Sizes, finite_points, intervals, region_around
+from spectra.pencils import Region, Sizes, finite_points, intervals, refuse_memory, region_around
 from spectra.resolvent import SmallestSingularValues
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
 from spectra.threads import Progress
@@ -94,8 +94,10 @@ class SquarePencil:
         """
         at = self.sizes.at(z)
         widening = float(np.sqrt((self.n - 1) * max(len(z), 1) / delta))
+        S, T = self.S, at.c * self.T
+        adjoints = [np.ascontiguousarray(M.conj().T[::-1, ::-1]) for M in (S, T)]
         found = solve_batches(
-            lambda part: _ShiftedTriangles.of(at.w[part], self.S, at.c * self.T),
+            lambda part: _ShiftedTriangles.of(at.w[part], (S, T), (adjoints[0], adjoints[1])),
             len(z),
             self.n,
             accuracy=Accuracy(widening, rtol, at.floor),
@@ -129,7 +131,8 @@ def square_pencil(A: ArrayLike, B: ArrayLike) -> SquarePencil:
     TypeError
         If A or B is no array of numbers.
     ValueError
-        If they are not square and of one order, hold NaN or inf, or come near the largest float.
+        If they are not square and of one order, hold NaN or inf, come near the largest float, or do not fit
+        into memory.
     ConvergenceError
         If LAPACK's QZ iteration fails.
 
@@ -142,6 +145,7 @@ def square_pencil(A: ArrayLike, B: ArrayLike) -> SquarePencil:
     left, right = square_matrix(A), square_matrix(B, "B")
     if left.shape != right.shape:
         raise ValueError(f"B has shape {right.shape}, A has {left.shape}; expected one shape for both")
+    refuse_memory(16 * 12 * left.size, f"A pencil of order {len(left)}", "smaller matrices, or sparse ones")
     (T, scale_A), (S, scale_B) = unit_scaled(left), unit_scaled(right)
     sizes = Sizes.of(T, scale_A, S, scale_B)
     is_real = not (np.iscomplexobj(T) or np.iscomplexobj(S))
@@ -163,15 +167,16 @@ class _ShiftedTriangles:
     """M_j = w_j S - T with upper triangles S and T; all points share the products beside diagonal blocks."""
 
     w: Complexes  # (m,)
-    S: Complexes
-    T: Complexes
+    triangles: tuple[Complexes, Complexes]  # S and T
     reversed_adjoints: tuple[Complexes, Complexes]  # of S and T: upper triangles again
     pivots: Complexes  # (n, m)
 
     @classmethod
-    def of(cls, w: Complexes, S: Complexes, T: Complexes) -> Self:
-        adjoints = np.ascontiguousarray(np.stack([S, T]).conj().transpose(0, 2, 1)[:, ::-1, ::-1])
-        return cls(w, S, T, (adjoints[0], adjoints[1]), np.diagonal(S)[:, None] * w - np.diagonal(T)[:, None])
+    def of(
+        cls, w: Complexes, triangles: tuple[Complexes, Complexes], adjoints: tuple[Complexes, Complexes]
+    ) -> Self:
+        S, T = (np.diagonal(M)[:, None] for M in triangles)
+        return cls(w, triangles, adjoints, S * w - T)
 
     def solve(self, right: Complexes, *, adjoint: bool) -> Complexes:
         if adjoint:
@@ -179,7 +184,7 @@ class _ShiftedTriangles:
             _substitute(x, self.w.conj(), *self.reversed_adjoints, self.pivots.conj()[::-1])
             return x[::-1]
         x = right.copy()
-        _substitute(x, self.w, self.S, self.T, self.pivots)
+        _substitute(x, self.w, *self.triangles, self.pivots)
         return x
 
     def keep(self, chosen: NDArray[np.int64]) -> Self:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from naive import sigma_min_of_pencil
 from strategies import POINTS, SEEDS, gaussian, squares, unitary
 
-from spectra import ConvergenceError, gallery, kernels, pseudospectrum, square_pencils
+from spectra import ConvergenceError, gallery, kernels, pencils, pseudospectrum, square_pencils
 from spectra.pencils import region_around
 from spectra.square_pencils import square_pencil
 
@@ -187,6 +187,12 @@ def test_qz_that_fails_says_so(monkeypatch):
 def test_refusals(A, B, error, message):
     with pytest.raises(error, match=message):
         square_pencil(A, B)
+
+
+def test_memory_is_refused_before_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(pencils, "grid_cost", lambda _: type("Cost", (), {"available_bytes": 10**5})())
+    with pytest.raises(ValueError, match=r"^A pencil of order 50 needs .* take smaller matrices"):
+        square_pencil(np.eye(50), np.eye(50))
 
 
 def test_points_too_far_for_the_floats_are_refused():

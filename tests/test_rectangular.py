@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from naive import sigma_min, sigma_min_of_pencil
 from strategies import POINTS, SEEDS, SIZES, gaussian, unitary
 
-from spectra import gallery
+from spectra import gallery, pencils
 from spectra.rectangular import rectangular_pencil
 
 
@@ -100,6 +100,12 @@ def test_zeros_and_progress():
     np.testing.assert_allclose(found.sigma_min, [0, 1])
     assert seen[-1] == (2, 2)
     assert len(solved(rectangular_pencil(np.zeros((3, 2))), []).sigma_min) == 0
+
+
+def test_memory_is_refused_before_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(pencils, "grid_cost", lambda _: type("Cost", (), {"available_bytes": 10**5})())
+    with pytest.raises(ValueError, match=r"^A pencil of shape .50, 40. needs .* take smaller matrices"):
+        rectangular_pencil(np.ones((50, 40)))
 
 
 def test_the_region_encloses_the_spectrum_of_the_top_rows():

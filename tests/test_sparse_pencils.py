@@ -138,6 +138,24 @@ def test_values_do_not_depend_on_threads():
     assert seen[-1] == (20, 20)
 
 
+def test_as_many_threads_as_memory_bears(monkeypatch):
+    pencil = sparse_pencil(sp.csr_array(gallery.grcar(100)))
+    seen, solve = [], sparse_pencils.solve_batches
+
+    def spy(*arguments, threads, **options):
+        seen.append(threads)
+        return solve(*arguments, threads=threads, **options)
+
+    monkeypatch.setattr(sparse_pencils, "solve_batches", spy)
+    for factors in (0, 2, 9):
+        free = int(pencil.factor_bytes * (factors + 0.5))
+        monkeypatch.setattr(
+            sparse_pencils, "grid_cost", lambda _, free=free: type("Cost", (), {"available_bytes": free})()
+        )
+        solved(pencil, [3.0], threads=4)
+    assert seen == [1, 2, 4]
+
+
 def test_one_point_by_itself():
     A = gallery.grcar(50)
     truth = sigma_min_of_pencil(A, np.eye(50), 3.0)[0]
