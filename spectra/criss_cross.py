@@ -19,6 +19,7 @@ from spectra.schur import SchurForm
 
 _MOST_STEPS = 60
 _RAYS = 2  # inside points that a step follows outwards
+_CLIMBS = 20  # curves that samples are tried on
 _SMALL = 24  # order up to which eigenvalues of order 2n take no longer than samples
 _WIDTH = 2e-7  # relative distance from the value to the curve that samples prove to lie outside
 _LEAPS = 2.0  # eigenproblems that the samples of a curve may take the time of
@@ -94,11 +95,8 @@ class _Search:
     def by_samples(self) -> tuple[complex, Extremum | None]:
         """Climb from curve to curve until samples prove one outside; None where they do not."""
         curves, goal, epsilon = self.curves, outermost(self.epsilon), self.epsilon
-        eigenvalue = complex(self._eigenvalues_outermost_first()[0])
-        start = eigenvalue + epsilon / 2 * curves.outward(eigenvalue)  # inside
-        level, place = float(curves.level(start)), float(curves.place(start))
-        gap = epsilon / float(curves.length(level, np.ones(1))[0])
-        for step in range(1, _MOST_STEPS + 1):
+        level, place, gap = self._far_inside()
+        for step in range(1, _CLIMBS + 1):
             level, place, _ = polished(self.sampler, curves, level, place, gap, goal)
             beyond = level + _WIDTH * max(abs(level), epsilon)
             state = lowest(
@@ -118,6 +116,16 @@ class _Search:
                 break
             level, place, gap = beyond, state.place, state.gap
         return self._point(level, place), None
+
+    def _far_inside(self) -> tuple[float, float, float]:
+        """Level and place of a point outwards from the outermost eigenvalue, and a gap of places there."""
+        eigenvalue = complex(self._eigenvalues_outermost_first()[0])
+        distances = np.geomspace(self.epsilon / 2, 2 * self.scale, 48)
+        ray = eigenvalue + distances * self.curves.outward(eigenvalue)
+        farthest = int(np.flatnonzero(self.sampler(ray).value <= self.epsilon).max(initial=0))
+        level, place = float(self.curves.level(ray[farthest])), float(self.curves.place(ray[farthest]))
+        width = float(self.curves.length(level, np.ones(1))[0])
+        return level, place, min(0.2 * float(distances[farthest]) / width, 1.0)
 
     def _proven(self, level: float, place: float, upper: float, step: int) -> Extremum:
         z = self._point(level, place)

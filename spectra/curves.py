@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigvals, get_lapack_funcs
+from scipy.linalg import get_lapack_funcs
 
 from spectra.checks import Matrix
+from spectra.lapack import eigenvalues, pencil_eigenvalues
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.complex128]
@@ -60,7 +61,7 @@ class Lines:
         # Burke, Lewis, Overton: iy is an eigenvalue of this iff epsilon is a singular value at level + iy
         eye = np.eye(len(A))
         shifted = A - level * eye
-        found = eigvals(np.block([[shifted, epsilon * eye], [-epsilon * eye, -shifted.conj().T]]))
+        found = eigenvalues(np.block([[shifted, epsilon * eye], [-epsilon * eye, -shifted.conj().T]]))
         near = np.abs(found.real) <= _LOOSE * (np.linalg.norm(A) + abs(level) + epsilon)
         return np.asarray(level + 1j * np.sort(found[near].imag))
 
@@ -143,9 +144,9 @@ def _pencil_eigenvalues(left: Matrix, right: Matrix) -> Points:
     total = left + right
     factor, pivots, _ = getrf(total)
     if gecon(factor, np.abs(total).sum(axis=0).max())[0] > _INVERTIBLE:
-        mu = eigvals(getrs(factor, pivots, left - right)[0])
+        mu = eigenvalues(getrs(factor, pivots, left - right)[0])
         mu = mu[mu != 1.0]
         return np.asarray((1.0 + mu) / (1.0 - mu))
-    alpha, beta = eigvals(left, right, homogeneous_eigvals=True)
+    alpha, beta = pencil_eigenvalues(left, right)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no crossing
         return np.asarray(alpha[beta != 0] / beta[beta != 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ from spectra.minima import Sampler
 
 _MOST_ROUNDS = 40
 _SHRINK, _RETREAT, _GROW = 0.1, 0.3, 3.0  # of the stencil: where the model held, led astray, pointed beyond
+_FARTHEST = 2.0  # step, in units of the stencil
 _STEADY = 1e-13  # relative change of the merit at which a point is final
 
 _GRID = np.meshgrid([-1.0, 0.0, 1.0], [-1.0, -0.5, 0.0, 0.5, 1.0], indexing="ij")
@@ -21,7 +23,7 @@ _MODEL = np.linalg.pinv(
     np.stack([np.ones(15), _OUT, _ALONG, _OUT**2 / 2, _OUT * _ALONG, _ALONG**2 / 2], axis=1)
 )
 
-Step = Callable[[float, float, float, float], float]
+Step = Callable[[float, float, float, float, float], float]
 Merit = Callable[[Floats, Floats], Floats]
 
 
@@ -34,8 +36,8 @@ class Goal:
     merit : callable
         ``merit(level, sigma)``; -inf for a point that does not qualify.
     step : callable
-        ``step(level, a, b, c)``: how many levels further out the merit is largest where the smallest σ_min
-        of a curve d levels further out is a + b d + c d²; NaN where the model does not tell.
+        ``step(level, unit, a, b, c)``: how many units further out the merit is largest where the smallest
+        σ_min of a curve d units further out is a + b d + c d²; NaN where the model does not tell.
     """
 
     merit: Merit
@@ -50,9 +52,9 @@ def on_curve(level: float) -> Goal:
 def steepest(boundary: float, noise: float) -> Goal:
     """Goal: the largest (level - boundary) / σ_min, where σ_min is more than noise."""
 
-    def step(level: float, a: float, b: float, c: float) -> float:
-        gain = level - boundary
-        square = gain**2 + (a - b * gain) / c if c > 0 else np.nan
+    def step(level: float, unit: float, a: float, b: float, c: float) -> float:
+        gain = (level - boundary) / unit
+        square = gain * gain + (a - b * gain) / c if c > 0 else np.nan
         if square > 0:
             return float(np.sqrt(square) - gain)
         return float(np.copysign(np.inf, a - b * gain))
@@ -67,7 +69,7 @@ def steepest(boundary: float, noise: float) -> Goal:
 def outermost(epsilon: float) -> Goal:
     """Goal: the largest level with σ_min <= epsilon."""
 
-    def step(level: float, a: float, b: float, c: float) -> float:
+    def step(level: float, unit: float, a: float, b: float, c: float) -> float:
         square = b * b + 4 * c * (epsilon - a)
         slope = b + np.sqrt(square) if b > 0 and square > 0 else 2 * b
         return float(2 * (epsilon - a) / slope) if slope > 0 else np.nan
@@ -119,11 +121,13 @@ def polished(
         if bounded and steady:
             break
         if latest < before and not bounded:
-            level, place, factor, latest = best[1], best[2], _RETREAT, np.nan
-        else:
-            level, place = level + out * across, place + gap * min(max(along, -2.0), 2.0)
-            factor = _SHRINK if bounded else _GROW
-        out, gap = out * factor, gap * factor
+            level, place, latest = best[1], best[2], np.nan
+            out, gap = out * _RETREAT, gap * _RETREAT
+            continue
+        level, place = level + out * across, place + gap * along
+        within = _SHRINK if bounded else 1.0
+        out *= within if abs(across) <= 1.0 else _GROW
+        gap *= within if abs(along) <= 1.0 else _GROW
     return _on_real_axis(sampler, curves, best, goal)
 
 
@@ -142,17 +146,23 @@ def _on_real_axis(
 
 
 def _model_step(model: Floats, level: float, out: float, step: Step) -> tuple[float, float]:
-    """Step across and along the curves, in units of the stencil."""
-    a, b, along, c, mixed, curvature = (float(x) for x in model)
-    c /= 2
+    """Step across and along the curves, in units of the stencil, each at most `_FARTHEST`."""
+    a, b, slope, twice_c, mixed, curvature = (float(x) for x in model)
+
+    def across(along: float, tilt: float) -> float:
+        """Where the place is along + tilt d after d steps across."""
+        value = a + slope * along + curvature * along**2 / 2
+        rate = b + mixed * along + (slope + curvature * along) * tilt
+        bend = twice_c / 2 + mixed * tilt + curvature * tilt**2 / 2
+        found = step(level, out, value, rate, bend)
+        return 0.0 if np.isnan(found) else min(max(found, -_FARTHEST), _FARTHEST)
+
     if curvature > 0:  # the floor of the valley
-        a, b, c = (
-            a - along**2 / (2 * curvature),
-            b - along * mixed / curvature,
-            c - mixed**2 / (2 * curvature),
-        )
-    across = step(level, a, b / out, c / out**2) / out
-    across = 0.0 if np.isnan(across) else min(max(across, -2.0), 2.0)
-    if curvature > 0:
-        return across, -(along + mixed * across) / curvature
-    return across, -2.0 * float(np.sign(along + mixed * across))
+        foot, tilt = -slope / curvature, -mixed / curvature
+        d = across(foot, tilt)
+        if abs(foot + tilt * d) <= _FARTHEST:
+            return d, foot + tilt * d
+        along = math.copysign(_FARTHEST, foot + tilt * d)
+    else:
+        along = -math.copysign(_FARTHEST, slope)
+    return across(along, 0.0), along

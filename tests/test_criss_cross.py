@@ -195,6 +195,25 @@ def test_subnormal_numbers(measure, size, epsilon):
 
 
 @pytest.mark.parametrize("measure", MEASURES.values())
+@pytest.mark.parametrize("size", [2.0**-540, 2.0**-700, 2.0**-1022])
+def test_a_matrix_that_is_nothing_beside_the_level(measure, size):
+    """LAPACK's QZ can fail beside entries this small."""
+    for seed in range(6):
+        found = measure(size * gaussian(seed, 4, "real"), 1.0)
+        assert found.value == pytest.approx(1.0, rel=1e-15)
+        assert found.lower <= 1.0 <= found.upper
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 3.0, 8.0])
+@pytest.mark.parametrize("signs", [[1, 1, 1, 1], [-1, -1, -1, -1], [1, -1, 1, 1]])
+def test_radius_of_a_permutation_of_order_four(epsilon, signs):
+    """LAPACK's QZ runs in a circle for some of these."""
+    found = pseudospectral_radius(np.roll(np.diag(signs), 1, axis=0), epsilon)
+    assert found.value == pytest.approx(1 + epsilon, rel=1e-14)
+    assert found.lower <= 1 + epsilon <= found.upper
+
+
+@pytest.mark.parametrize("measure", MEASURES.values())
 @pytest.mark.parametrize("epsilon", [0, 0.1])
 def test_sums_beyond_the_floats_are_refused(measure, epsilon):
     with pytest.raises(ValueError, match=r"A and epsilon reach up to .* divide them by a power of two"):

@@ -160,9 +160,9 @@ def test_goals_reach_closed_forms():
 
 
 def test_a_step_without_a_minimum_goes_the_way_of_the_slope():
-    assert steepest(1.0, 0.0).step(2.0, 1.0, 0.5, -1.0) == np.inf
-    assert steepest(1.0, 0.0).step(2.0, 0.5, 1.0, -1.0) == -np.inf
-    assert np.isnan(outermost(1.0).step(1.0, 0.5, -1.0, 0.0))
+    assert steepest(1.0, 0.0).step(2.0, 1.0, 1.0, 0.5, -1.0) == np.inf
+    assert steepest(1.0, 0.0).step(2.0, 1.0, 0.5, 1.0, -1.0) == -np.inf
+    assert np.isnan(outermost(1.0).step(1.0, 1.0, 0.5, -1.0, 0.0))
 
 
 def test_mirrored_points():
