@@ -1,10 +1,10 @@
 """What do certified extremes cost, against one `eigvals` of order 2n and against plain optimisation?
 
 One thread; the real matrix is the recurrent one of a trained network ("trained", scaled to spectral radius
-0.95) or Gaussian. `eigvals` of a real matrix of order 2n runs in turn with the quantity. "width" is (upper -
-lower) / value, "evaluations" are values of sigma_min. "optimised / ours" and "value lost" compare with sampling
-200 points and Nelder-Mead from the best three of them, on sigma_min by a dense SVD: no interval, and perhaps a
-local extreme. n above 256 only where SPECTRA_LARGE is set.
+0.95) or Gaussian. `eigvals` of a real matrix of order 2n runs in turn with the quantity. "width" is
+(upper - lower) / value, "evaluations" are values of sigma_min. "optimised / ours" and "value lost" compare with
+sampling 200 points and Nelder-Mead from the best three of them, on sigma_min by a dense SVD: no interval, and
+perhaps a local extreme. n above 256 only where SPECTRA_LARGE is set.
 """
 
 import functools

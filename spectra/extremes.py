@@ -32,9 +32,9 @@ def pseudospectral_abscissa(A: ArrayLike | SchurForm, epsilon: float) -> Extremu
         The value, where it is attained (both points of a conjugate pair for real A), and an interval: at
         `lower` σ_min is below ε by more than rounding noise. Where `method` is "samples", σ_min exceeds ε by
         more than that on the whole line at `upper`, with probability at least 0.999 over random starting
-        vectors, and the interval is 2e-7 max(abs(value), ε) wide; where it is "eigenvalues", those of order 2n,
-        computed in floating point, show no crossing of ε plus that noise there, and the interval is as narrow
-        as rounding allows. `residual` is abs(σ_min - ε) at ``points[0]``.
+        vectors, and the interval is 2e-7 max(abs(value), ε) wide; where it is "eigenvalues", those of order
+        2n, computed in floating point, show no crossing of ε plus that noise there, and the interval is as
+        narrow as rounding allows. `residual` is abs(σ_min - ε) at ``points[0]``.
 
     Raises
     ------
