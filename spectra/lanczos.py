@@ -118,7 +118,7 @@ def warn_if_wide(result: Extremum, rtol: float, delta: float) -> None:
         Failure probability allowed.
     """
     if delta > 0 and result.upper > result.lower * (1 + rtol):
-        width = result.upper / result.lower - 1
+        width = result.upper / result.lower - 1 if result.lower > 0 else np.inf
         warn(
             f"the norm is bracketed to {width:.1g} after {result.steps} steps, not to rtol = {rtol:.1g}; the "
             "interval holds, but is wider than asked for",

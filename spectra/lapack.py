@@ -1,4 +1,4 @@
-"""LAPACK's Schur factorisation, called so that Python's lock is free meanwhile."""
+"""LAPACK where SciPy's calls do not suffice: Schur factors that leave Python's lock free, QZ that retries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigvals
 
 from spectra.checks import Matrix
+from spectra.errors import ConvergenceError
 from spectra.threads import interruptible
 
+Complexes = NDArray[np.complex128]
+
 _LONG = 300  # order from which a factorisation is worth a thread
+_NEGLIGIBLE = 2.0**-200  # share of the largest entry; QZ can fail beside entries below 2^-540
 
 
 def schur_factor(A: Matrix) -> tuple[Matrix, NDArray[np.complex128], int]:
@@ -37,6 +42,70 @@ def schur_factor(A: Matrix) -> tuple[Matrix, NDArray[np.complex128], int]:
     The same call as SciPy's own wrapper, which holds Python's lock all the while: some 10 s at order 2000.
     """
     return _gees(A) if len(A) < _LONG else interruptible(lambda: _gees(A))
+
+
+def eigenvalues(A: Matrix) -> Complexes:
+    """Eigenvalues by LAPACK ``geev``.
+
+    Parameters
+    ----------
+    A : ndarray, shape (n, n)
+        A finite matrix.
+
+    Returns
+    -------
+    ndarray of complex, shape (n,)
+        The eigenvalues.
+
+    Raises
+    ------
+    ConvergenceError
+        If LAPACK's QR iteration fails.
+    """
+    try:
+        return np.asarray(eigvals(A), dtype=np.complex128)
+    except np.linalg.LinAlgError as error:
+        raise ConvergenceError(_words(A, error)) from None
+
+
+def pencil_eigenvalues(left: Matrix, right: Matrix) -> tuple[Complexes, Complexes]:
+    """Eigenvalues α / β of left v = λ right v by LAPACK ``ggev``.
+
+    Parameters
+    ----------
+    left, right : ndarray, shape (n, n)
+        Finite matrices.
+
+    Returns
+    -------
+    alpha, beta : ndarray of complex, shape (n,)
+        Numerators and denominators, 0 where λ is infinite.
+
+    Raises
+    ------
+    ConvergenceError
+        If LAPACK's QZ iteration fails.
+
+    Notes
+    -----
+    The shifts of QZ can run in a circle where the eigenvalues lie regularly, as for a permutation of order 4.
+    Then `left` is turned by an angle, which breaks the symmetry, and the eigenvalues are turned back.
+    """
+    least = _NEGLIGIBLE * max(np.abs(left).max(), np.abs(right).max())
+    left, right = (np.where(np.abs(part) < least, 0.0, part) for part in (left, right))
+    try:
+        alpha, beta = eigvals(left, right, homogeneous_eigvals=True)
+    except np.linalg.LinAlgError:
+        try:
+            alpha, beta = eigvals(left * np.exp(1j), right, homogeneous_eigvals=True)
+        except np.linalg.LinAlgError as error:
+            raise ConvergenceError(_words(left, error)) from None
+        alpha = alpha * np.exp(-1j)
+    return np.asarray(alpha, dtype=np.complex128), np.asarray(beta, dtype=np.complex128)
+
+
+def _words(A: Matrix, error: Exception) -> str:
+    return f"LAPACK failed on eigenvalues of order {len(A)} ({error}); try A plus tiny noise"
 
 
 def _gees(A: Matrix) -> tuple[Matrix, NDArray[np.complex128], int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from scipy.linalg import eigvals
 from scipy.optimize import brentq
 
 from spectra.ando import ando_bound
 from spectra.checks import Matrix
+from spectra.lapack import pencil_eigenvalues
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF
 from spectra.supporting_lines import Floats, Lines, Points, first_lines, more_lines, supporting_line
@@ -97,7 +97,7 @@ def _arcs_above(A: Matrix, level: float) -> Floats:
     # Mengi, Overton: level is an eigenvalue of H(-t) and vector y iff e^{it} of the pencil, (e^{it}y, y)
     eye, zero = np.eye(len(A)), np.zeros_like(A)
     left = np.block([[2 * level * eye, -A.conj().T], [eye, zero]])
-    alpha, beta = eigvals(left, np.block([[A, zero], [zero, eye]]), homogeneous_eigvals=True)
+    alpha, beta = pencil_eigenvalues(left, np.block([[A, zero], [zero, eye]]))
     near = np.abs(np.abs(alpha) - np.abs(beta)) <= _LOOSE * np.abs(beta)
     ends = np.sort(np.angle(beta[near] * alpha[near].conj()))
     if len(ends) == 0:

@@ -146,6 +146,13 @@ def test_an_interval_that_stays_wide_is_announced():
     assert found.lower <= 4 * np.cos(np.pi / 10002) ** 2 <= found.upper < 4.01
 
 
+def test_the_smallest_floats_are_bracketed_from_zero():
+    with pytest.warns(AccuracyWarning, match="bracketed to inf after 1 steps"):
+        found = spectral_norm_bounds([[2.0**-1074]])
+    assert (found.lower, found.value) == (0.0, 2.0**-1074)
+    assert found.value <= found.upper <= 2.0**-1072
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
