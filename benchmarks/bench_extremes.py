@@ -2,7 +2,7 @@
 
 One thread; the real matrix is the recurrent one of a trained network ("trained", scaled to spectral radius
 0.95) or Gaussian. `eigvals` of a real matrix of order 2n runs in turn with the quantity. "width" is
-(upper - lower) / value, "evaluations" are values of sigma_min. "optimised / ours" and "value lost" compare with
+(upper - lower) / value, "evaluations" are values of sigma_min. "optimised / ours" and "value lost" compare to
 sampling 200 points and Nelder-Mead from the best three of them, on sigma_min by a dense SVD: no interval, and
 perhaps a local extreme. n above 256 only where SPECTRA_LARGE is set.
 """
