@@ -128,13 +128,14 @@ class KreissSearch:
         if self.peak.level < np.inf:
             self._bounded(self.peak.level)
         self._add_tail()
-        while len(self.levels) < _MOST_CURVES:
-            upper, level = self._largest_bound()
+        upper, level = self._largest_bound()
+        while len(self.levels) < _MOST_CURVES and level not in self.levels:
             if upper <= self.peak.value * (1 + self.rtol):
                 return self._result(max(upper, self.peak.value))
             self._bounded(level)
+            upper, level = self._largest_bound()
         warn(
-            f"the Kreiss constant is not bounded to rtol = {self.rtol} with {_MOST_CURVES} curves; the "
+            f"the Kreiss constant is not bounded to rtol = {self.rtol} with {len(self.levels)} curves; the "
             "interval says how far it is",
             AccuracyWarning,
             stacklevel=4,
@@ -152,7 +153,9 @@ class KreissSearch:
         state = proven_lowest(self.sampler, self.curves, level, aim=aim)
         if gain > self.peak.value * (1 + 1e-9) * state.lower:
             for place, gap in state.valleys:
-                if all(abs(place - known) > _NEAR * gap for known in self.climbed):
+                known = any(abs(place - other) <= _NEAR * gap for other in self.climbed)
+                better = place == state.place and gain > self.peak.value * (1 + 1e-9) * state.value
+                if better or not known:
                     self._climb(level, place, gap)
         self._add(level, -math.log(state.lower) if state.lower > 0 else math.inf)
         return state

@@ -119,6 +119,14 @@ def test_of_two_maxima_that_are_all_but_equal_the_larger_is_found(angle, excess)
     assert distance_to_instability(A, dynamics="discrete").value == pytest.approx(distance, rel=1e-8)
 
 
+def test_a_second_peak_in_a_valley_already_climbed_is_found():
+    """Its place is next to that of the peak nearest to the boundary, but its level is twice as high."""
+    A = random_stable(25, 25, "continuous", 0.002)
+    found, finer = (kreiss_constant(A, dynamics="continuous", rtol=rtol) for rtol in (1e-3, 1e-5))
+    assert found.value == pytest.approx(697.742107748, rel=1e-9)
+    assert finer.lower <= found.value <= finer.upper <= finer.lower * (1 + 1.1e-5)
+
+
 # ------------------------------------------------------------------------------- naive definitions
 
 
