@@ -20,6 +20,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"  # reference values and 
 settings.register_profile(
     "reproducible",
     deadline=None,
+    max_examples=50,  # the slow set says how many it wants
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
