@@ -51,10 +51,10 @@ def distance_to_instability(
     Raises
     ------
     TypeError
-        If A is no array of numbers.
+        If A is no array of numbers, or is complex where `perturbation` is "real".
     ValueError
         If A is not square, is empty, or holds NaN or inf; `dynamics` or `perturbation` is none of its words;
-        the entries of A come near the largest float; or A is complex and `perturbation` "real".
+        or the entries of A come near the largest float.
     ConvergenceError
         If LAPACK's QR iteration fails.
 

@@ -429,6 +429,11 @@ def test_real_perturbations_of_a_real_matrix_are_no_smaller():
     assert real.upper >= free.lower
 
 
+def test_real_perturbations_are_for_real_matrices():
+    with pytest.raises(TypeError, match="A is complex"):
+        distance_to_instability([[0.5j]], dynamics="discrete", perturbation="real")
+
+
 @pytest.mark.parametrize("rtol", [0.0, -1.0, 1e-9, 0.6, np.nan])
 def test_rtol_has_a_range(rtol):
     with pytest.raises(ValueError, match="rtol"):
