@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
 _MOST = 1024  # threads that can be asked for
-_LONGEST = 1024  # points of a block at the most: a block is a step of progress
+_SHORTEST, _LONGEST = 32, 1024  # points of a block: enough to fill the lanes, and a step of progress
 
 
 def available_threads(threads: int | None) -> int:
@@ -92,7 +92,7 @@ def run_blocks(
         Called as ``progress(done, count)`` from the calling thread.
     """
     workers = available_threads(threads)
-    size = max(1, min(_LONGEST, longest, -(-count // (8 * workers))))
+    size = max(1, min(_LONGEST, longest, max(_SHORTEST, -(-count // (8 * workers)))))
     pool = ThreadPoolExecutor(workers)
     sizes = {}
     try:
