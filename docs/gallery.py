@@ -94,15 +94,9 @@ def real_or_complex(points: int) -> Axes:
     region = (-1.35, 1.35, -1.25, 1.25)
     real = spectra.real_pseudospectrum(A, region=region, shape=(side, side))
     both = spectra.pseudospectrum(A, region=region, shape=(side, side))
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.8), layout="constrained", sharey=True)
-    levels = [0.0, 0.03, 0.1, 0.2, 0.4]
-    for ax, values, title in zip(axes, (real.distance, both.sigma_min), ("E real", "E complex"), strict=True):
-        filled = ax.contourf(real.x, real.y, values, levels, cmap="YlGnBu_r")
-        ax.contour(real.x, real.y, values, levels[1:], colors="black", linewidths=0.7)
-        ax.plot(real.eigenvalues.real, real.eigenvalues.imag, "o", color="black", mec="white", markersize=4.5)
-        ax.set(xlabel="Re z", title=title, aspect="equal")
-    axes[0].set_ylabel("Im z")
-    figure.colorbar(filled, ax=axes, label="least norm of E that makes z an eigenvalue of A + E", shrink=0.8)
+    _, axes = plt.subplots(1, 2, figsize=(10, 5.6), layout="constrained")
+    plots.plot_real_pseudospectrum(real, axes[0]).set_title("E real")
+    plots.plot_pseudospectrum(both, axes[1]).set_title("E complex")
     return axes[0]
 
 
@@ -124,8 +118,6 @@ def pencil(points: int) -> Axes:
     result = spectra.pseudospectrum(A, B=B, region=region, shape=(points, points), epsilons=epsilons)
     ax = plots.plot_pseudospectrum(result)
     ax.set_title("Crank-Nicolson step, pencil of order 60")
-    for text in ax.get_legend().get_texts():
-        text.set_text(text.get_text().replace("zI", "zB"))
     return ax
 
 

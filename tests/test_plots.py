@@ -7,8 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
 
-from spectra import Pseudospectrum, gallery, pseudospectrum
-from spectra.plots import plot_pseudospectrum, portrait
+from spectra import Pseudospectrum, gallery, pseudospectrum, real_pseudospectrum
+from spectra.plots import plot_pseudospectrum, plot_real_pseudospectrum, portrait
 
 
 @pytest.fixture(autouse=True)
@@ -253,3 +253,15 @@ def test_digits_not_stored_are_dotted():
     assert any("digits not stored" in text for text in legend_texts(plot_pseudospectrum(result)))
     wide = pseudospectrum(gallery.kahan(40), shape=(40, 40))
     assert not any("digits not stored" in text for text in legend_texts(plot_pseudospectrum(wide)))
+
+
+def test_real_pseudospectra_are_drawn_alike():
+    ax = plot_real_pseudospectrum(real_pseudospectrum(gallery.ginibre(6, rng=1), shape=(15, 15)))
+    assert any("$E$ real" in text.get_text() for text in ax.get_legend().get_texts())
+    scalar = plot_real_pseudospectrum(real_pseudospectrum([[0.5]], region=(-1, 1, -1, 1), shape=(5, 5)))
+    assert scalar.get_xlim() == (-1, 1)
+
+
+def test_real_pseudospectra_are_not_taken_for_others():
+    with pytest.raises(TypeError, match=r"what spectra\.real_pseudospectrum returns"):
+        plot_real_pseudospectrum(pseudospectrum(np.eye(2), shape=(3, 3)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.plots.canvas import axes_or_new, draw_eigenvalues, draw_unit_circle
+from spectra.real_pseudospectra import RealPseudospectrum
 from spectra.results import Pseudospectrum
 
 if TYPE_CHECKING:
@@ -56,17 +57,76 @@ def plot_pseudospectrum(result: Pseudospectrum, ax: Axes | None = None) -> Axes:
     >>> axes = plots.plot_pseudospectrum(pseudospectrum(gallery.grcar(20), epsilons=[1e-2, 1e-1]))
     >>> axes.figure.savefig("grcar.png")  # doctest: +SKIP
     """
-    from matplotlib.transforms import ScaledTranslation
-
     if not isinstance(result, Pseudospectrum):
         raise TypeError(f"result is a {type(result).__name__}; expected what spectra.pseudospectrum returns")
-    ax = axes_or_new(ax, (6, 6))
+    return _draw(result, axes_or_new(ax, (6, 6)), r"$\sigma_{\min} = \varepsilon$")
+
+
+def plot_real_pseudospectrum(result: RealPseudospectrum, ax: Axes | None = None) -> Axes:
+    """Draw where real perturbations of norm ε can take the eigenvalues of a real matrix.
+
+    Parameters
+    ----------
+    result : RealPseudospectrum
+        The record to draw.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on, as by `plot_pseudospectrum`.
+
+    Raises
+    ------
+    TypeError
+        If `result` is no `RealPseudospectrum` or `ax` no Axes.
+
+    Notes
+    -----
+    Needles on the real axis are one step of the grid wide whatever the grid: less is needed there than beside
+    it.
+
+    Examples
+    --------
+    >>> from spectra import gallery, plots, real_pseudospectrum
+    >>> axes = plots.plot_real_pseudospectrum(real_pseudospectrum(gallery.ginibre(5, rng=1), shape=(9, 9)))
+    >>> axes.get_xlabel()
+    'Re z'
+    """
+    if not isinstance(result, RealPseudospectrum):
+        raise TypeError(
+            f"result is a {type(result).__name__}; expected what spectra.real_pseudospectrum returns"
+        )
+    finite = np.isfinite(result.distance)
+    most = result.distance[finite].max(initial=result.floor)
+    values = Pseudospectrum(
+        x=result.x,
+        y=result.y,
+        sigma_min=np.where(finite, result.distance, 2.0 * most),
+        lower=result.lower,
+        upper=result.upper,
+        computed=np.ones(result.distance.shape, dtype=bool),
+        eigenvalues=result.eigenvalues,
+        epsilons=np.zeros(0),
+        floor=result.floor,
+        storage_floor=0.0,
+        rtol=0.0,
+        delta=0.0,
+        iterations=0,
+    )
+    return _draw(values, axes_or_new(ax, (6, 6)), r"least $\Vert E \Vert = \varepsilon$, $E$ real")
+
+
+def _draw(result: Pseudospectrum, ax: Axes, meaning: str) -> Axes:
+    from matplotlib.transforms import ScaledTranslation
+
     ax.set(xlim=result.x[[0, -1]], ylim=result.y[[0, -1]], xlabel="Re z", ylabel="Im z", aspect="equal")
     ax.apply_aspect()  # labels are turned along their contours as these will be seen
     handles = [
         *draw_eigenvalues(result.eigenvalues, ax),
         *draw_unit_circle(ax),
-        *_draw_levels(result, ax),
+        *_draw_levels(result, ax, meaning),
         *_draw_noise(result, ax),
     ]
     below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)  # below the name of the axis, in points
@@ -83,7 +143,7 @@ def plot_pseudospectrum(result: Pseudospectrum, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _draw_levels(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
+def _draw_levels(result: Pseudospectrum, ax: Axes, meaning: str) -> Sequence[Artist]:
     import matplotlib as mpl
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -103,9 +163,7 @@ def _draw_levels(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
     for mark, place in places.items():
         for text in ax.clabel(lines, [mark], manual=[place], fmt=names, fontsize=9, inline_spacing=2):
             text.set(path_effects=[withStroke(linewidth=2, foreground="white")], zorder=6)
-    handles: list[Artist] = [
-        Line2D([], [], color="black", linewidth=0.7, label=r"$\sigma_{\min}(zI - A) = \varepsilon$")
-    ]
+    handles: list[Artist] = [Line2D([], [], color="black", linewidth=0.7, label=meaning)]
     for mark, colour in zip(lines.levels, colours, strict=True):
         if mark not in places:
             handles.append(Patch(fc=colour, ec="black", lw=0.7, label=rf"$\varepsilon =$ {names[mark]}"))

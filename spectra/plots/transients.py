@@ -40,7 +40,9 @@ def plot_transient_growth(result: TransientGrowth, ax: Axes | None = None) -> Ax
     TypeError
         If `result` is no `TransientGrowth` or `ax` no Axes.
 
-    Notes ----- The shading runs from ``result.lower`` to ``result.upper``, which can leave the frame: the
+    Notes
+    -----
+    The shading runs from ``result.lower`` to ``result.upper``, which can leave the frame: the
     norms choose its limits. The dotted line is ``result.lower_until``: some norm before must be at least as
     large. Norms of 1e150 and more are not drawn.
 
