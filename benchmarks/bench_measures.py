@@ -1,8 +1,11 @@
-"""What do all scalar measures of a matrix of order 512 take together, and which of them how much?
+"""What do all scalar measures of a matrix take together, which of them how much, and how does it grow?
 
-A trained recurrent matrix scaled to spectral radius 0.95, one thread; against one LAPACK
-``eigvals`` of order n in the same run.
+A recurrent matrix after training, scaled to spectral radius 0.95, one thread; against one LAPACK ``eigvals`` of
+order n in the same run. Memory is the peak beyond the matrix. Orders above 256 only where SPECTRA_LARGE is set.
 """
+
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,20 +16,28 @@ from threadpoolctl import threadpool_limits
 
 from spectra import measures, spectral_radius
 
+LARGE = "SPECTRA_LARGE" in os.environ
 
-@pytest.mark.parametrize("n", [64, 512])
-def test_measures(benchmark, row, n):
+
+def measured(benchmark, n):
     A = trained(n)
     A = A * (0.95 / spectral_radius(A))
     with threadpool_limits(1):
+        measures(A[:8, :8] / 4, dynamics="discrete")  # compiled before the clock starts
         found = benchmark.pedantic(lambda: measures(A, dynamics="discrete"), rounds=1)
         unit = np.median([seconds(scipy.linalg.eigvals, A)[0] for _ in range(3)])
-    parts = [("schur_form", found.schur_seconds, 0.0)]
-    width = (found.upper - found.lower) / np.abs(found.values)
-    parts += list(zip(found, found.seconds, width, strict=True))
-    total = sum(part[1] for part in parts)
-    parts.append(("together", total, 0.0))
-    for name, time, interval in parts:
+    return A, found, unit
+
+
+@pytest.mark.parametrize("n", [50, *([512] if LARGE else [])])
+def test_which_of_them(benchmark, row, n):
+    _, found, unit = measured(benchmark, n)
+    with np.errstate(invalid="ignore"):
+        width = (found.upper - found.lower) / np.abs(found.values)
+    for name, time, interval in [
+        ("schur_form", found.schur_seconds, 0.0),
+        *zip(found, found.seconds, width, strict=True),
+    ]:
         row(
             {
                 "n": f"{n}",
@@ -36,3 +47,21 @@ def test_measures(benchmark, row, n):
                 "interval, relative": f"{interval:.0e}" if interval > 0 else "",
             }
         )
+
+
+@pytest.mark.parametrize("n", [32, 64, 128, 256, *([512, 1024] if LARGE else [])])
+def test_growth(benchmark, row, n):
+    A, found, unit = measured(benchmark, n)
+    tracemalloc.start()
+    measures(A, dynamics="discrete")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    total = found.schur_seconds + float(found.seconds.sum())
+    row(
+        {
+            "n": f"{n}",
+            "all measures": total,
+            "of one eigvals": f"{total / unit:.0f}",
+            "peak memory": f"{peak / 2**20:.1f} MiB, {peak / A.nbytes:.0f} matrices",
+        }
+    )
