@@ -1,7 +1,7 @@
 """What do all scalar measures of a matrix take together, which of them how much, and how does it grow?
 
-A recurrent matrix after training, scaled to spectral radius 0.95, one thread; against one LAPACK ``eigvals`` of
-order n in the same run. Memory is the peak beyond the matrix. Orders above 256 only where SPECTRA_LARGE is set.
+A recurrent matrix after training, scaled to spectral radius 0.95, one thread; against one LAPACK ``eigvals``
+of order n in the same run. Memory is the peak beyond the matrix. Orders above 256 where SPECTRA_LARGE is set.
 """
 
 import os

@@ -36,15 +36,15 @@ def one_torch_thread():
 def row(request):
     """Add a row, a mapping of column to text or number, to the table of the benchmark's question."""
     question = request.module.__doc__.splitlines()[0]
-    return TABLES[question].append
+    return TABLES[question, request.node.originalname].append
 
 
 def pytest_terminal_summary(terminalreporter):
     import numba
     import scipy
 
-    tables = {question: rows for question, rows in TABLES.items() if rows}
-    for question, rows in tables.items():
+    tables = {which: rows for which, rows in TABLES.items() if rows}
+    for (question, _), rows in tables.items():
         terminalreporter.section(question)
         columns = list(dict.fromkeys(name for entry in rows for name in entry))
         lines = [
