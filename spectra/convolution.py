@@ -11,14 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from spectra.checks import Matrix, generator, numeric_array, one_of, positive, whole_number
-from spectra.lanczos import extremum_at, failure_probability, largest_singular_value, warn_if_wide
+from spectra.checks import Matrix, generator, numeric_array, one_of, whole_number
+from spectra.lanczos import (
+    extremum_at,
+    failure_probability,
+    largest_singular_value,
+    relative_width,
+    warn_if_wide,
+)
 from spectra.norms import singular_values
 from spectra.operators import LinearMap, Vector
+from spectra.pencils import refuse_memory
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
 
 _CHUNK = 2**22  # numbers in a stack of symbols
+_IMAGES = 4  # complex images that a product holds at a time
 
 
 def convolution_norm_bounds(
@@ -62,8 +70,8 @@ def convolution_norm_bounds(
         If kernel is no array of numbers, or shape or stride hold no whole numbers.
     ValueError
         If kernel has not 3 or 4 dimensions, is empty or holds NaN or inf, shape does not fit it or, for
-        circular padding, is smaller than it, padding is no word of the list, stride is below 1, or rtol or
-        delta is out of range.
+        circular padding, is smaller than it, padding is no word of the list, stride is below 1, rtol or
+        delta is out of range, or images of that shape do not fit into memory.
 
     Warns
     -----
@@ -95,8 +103,8 @@ def convolution_norm_bounds(
     """
     K, size = _checked(kernel, shape)
     circular = one_of(padding, "padding", ("circular", "zero")) == "circular"
-    s = whole_number(stride, "stride")
-    rtol, delta, rng = positive(rtol, "rtol"), failure_probability(delta), generator(rng)
+    s = min(whole_number(stride, "stride"), max(size))  # beyond that there is but one output all the same
+    rtol, delta, rng = relative_width(rtol), failure_probability(delta), generator(rng)
     if circular and any(length < k for length, k in zip(size, K.shape[2:], strict=True)):
         raise ValueError(
             f"shape is {size}; expected at least the kernel's {K.shape[2:]} for circular padding, which "
@@ -111,6 +119,8 @@ def convolution_norm_bounds(
     else:
         reach = [length + k - 1 for length, k in zip(size, K.shape[2:], strict=True)]
         torus, step = tuple(-(-length // s) * s for length in reach), s
+    need = 16 * _IMAGES * K.shape[1] * math.prod(torus)
+    refuse_memory(need, f"A convolution on images of {K.shape[1]} x {torus}", "a smaller shape")
     bound, x = _circular_norm(K, torus, step)
     products = _products(K, size, s, circular, scale, bound)
     if exact:
@@ -138,15 +148,14 @@ def _padding_before(k: int) -> int:
 
 def _circular_norm(K: Matrix, torus: tuple[int, ...], s: int) -> tuple[float, NDArray[np.complex128]]:
     """Norm of the circular convolution on a torus, rounded up, and the unit image that attains it."""
-    axes = [range(length // s) for length in torus]
+    counts = [length // s for length in torus]
     if not np.iscomplexobj(K):  # the other half holds the conjugate blocks
-        axes[-1] = range(torus[-1] // s // 2 + 1)
-    frequencies = np.array(list(itertools.product(*axes)))
-    chunk = max(1, _CHUNK // (K[:, :, 0].size * s ** len(torus)))
-    largest, where = -1.0, frequencies[:1]
+        counts[-1] = counts[-1] // 2 + 1
+    total, chunk = math.prod(counts), max(1, _CHUNK // (K[:, :, 0].size * s ** len(torus)))
+    largest, where = -1.0, np.zeros((1, len(torus)), dtype=np.int64)
     with threadpool_limits(1, "blas"):
-        for start in range(0, len(frequencies), chunk):
-            part = frequencies[start : start + chunk]
+        for start in range(0, total, chunk):
+            part = np.stack(np.unravel_index(np.arange(start, min(start + chunk, total)), counts), axis=1)
             norms = singular_values(_symbols(K, part, torus, s))[:, 0]
             best = int(norms.argmax())
             if norms[best] > largest:

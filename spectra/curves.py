@@ -145,8 +145,8 @@ def _pencil_eigenvalues(left: Matrix, right: Matrix) -> Points:
     factor, pivots, _ = getrf(total)
     if gecon(factor, np.abs(total).sum(axis=0).max())[0] > _INVERTIBLE:
         mu = eigenvalues(getrs(factor, pivots, left - right)[0])
-        mu = mu[mu != 1.0]
-        return np.asarray((1.0 + mu) / (1.0 - mu))
-    alpha, beta = pencil_eigenvalues(left, right)
+        alpha, beta = 1.0 + mu, 1.0 - mu
+    else:
+        alpha, beta = pencil_eigenvalues(left, right)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no crossing
         return np.asarray(alpha[beta != 0] / beta[beta != 0])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 
-from spectra.checks import non_negative
+from spectra.checks import non_negative, positive
 from spectra.errors import AccuracyWarning
 from spectra.operators import LinearMap, Vector, random_vector
 from spectra.results import Extremum
@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 MOST_STEPS = 300
 _FINER = 2.0  # ratio of the trial gaps in the search for the upper end, downwards
 _COARSER = 1.1  # and upwards
+_LEAST_GAP = 1e-16
 
 
 def failure_probability(value: Any, name: str = "delta") -> float:
@@ -38,6 +39,25 @@ def failure_probability(value: Any, name: str = "delta") -> float:
     number = non_negative(value, name)
     if number >= 1:
         raise ValueError(f"{name} is {number}; expected a probability below 1, such as 1e-6")
+    return number
+
+
+def relative_width(value: Any, name: str = "rtol") -> float:
+    """Give `value` as a float in (0, 1].
+
+    Returns
+    -------
+    float
+        The width.
+
+    Raises
+    ------
+    ValueError
+        If it is zero, negative, NaN, or above 1.
+    """
+    number = positive(value, name)
+    if number > 1:
+        raise ValueError(f"{name} is {number}; expected a relative width of at most 1, such as 1e-6")
     return number
 
 
@@ -198,8 +218,9 @@ def _gap_above(diagonal: list[float], beside: list[float], theta: float, gap: fl
     def reached(g: float) -> bool:
         return _sum_of_squares(diagonal, beside, theta * (1 + g)) >= least
 
+    gap = max(gap, _LEAST_GAP)
     if reached(gap):
-        while gap > 1e-16 and reached(gap / _FINER):
+        while gap > _LEAST_GAP and reached(gap / _FINER):
             gap /= _FINER
         return gap
     while not reached(gap):

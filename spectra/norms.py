@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectra.checks import Matrix, any_matrix, complex_number, generator, positive
+from spectra.checks import Matrix, any_matrix, complex_number, generator
 from spectra.errors import ConvergenceError
-from spectra.lanczos import failure_probability, largest_singular_value, warn_if_wide
+from spectra.lanczos import failure_probability, largest_singular_value, relative_width, warn_if_wide
 from spectra.operators import linear_map
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
@@ -122,7 +122,7 @@ def spectral_norm_bounds(
         If A is no matrix of numbers, or an operator without ``rmatvec``.
     ValueError
         If A is not two-dimensional, is empty, holds or gives NaN or inf, its ``rmatvec`` is not the adjoint
-        of its ``matvec`` (tried on random vectors), rtol is not positive, delta not in [0, 1), or delta is 0
+        of its ``matvec`` (tried on random vectors), rtol is not in (0, 1], delta not in [0, 1), or delta is 0
         for a ``LinearOperator``.
 
     Warns
@@ -149,7 +149,7 @@ def spectral_norm_bounds(
     >>> round(float(spectral_norm_bounds(A)), 9)
     3.996206657
     """
-    rtol, delta, rng = positive(rtol, "rtol"), failure_probability(delta), generator(rng)
+    rtol, delta, rng = relative_width(rtol), failure_probability(delta), generator(rng)
     found = linear_map(A, rng)
     if delta == 0 and not np.isfinite(found.bound):
         raise ValueError("delta is 0, but nothing bounds a LinearOperator for certain; expected delta > 0")

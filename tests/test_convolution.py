@@ -146,6 +146,13 @@ def test_a_kernel_of_zeros_has_norm_zero():
         assert (found.value, found.lower, found.upper) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("padding", ["circular", "zero"])
+def test_a_stride_beyond_the_image_leaves_one_output(padding):
+    kernel = gaussian(6, 9, is_complex=False, seed=0).reshape(2, 3, 3, 3)
+    found = convolution_norm_bounds(kernel, shape=(4, 5), padding=padding, stride=10**18)
+    check(naive.convolution_matrix(kernel, (4, 5), padding, 5), found)
+
+
 def test_an_interval_that_stays_wide_is_announced():
     with pytest.warns(AccuracyWarning, match="after 300 steps"):
         found = convolution_norm_bounds([[[1.0, -2.0, 1.0]]], shape=(3000,), padding="zero", rtol=1e-9)
@@ -171,6 +178,12 @@ GOOD = {"shape": (5, 5), "padding": "zero"}
         (np.ones((1, 1, 3, 3)), {"padding": "same"}, ValueError, "^padding is 'same'"),
         (np.ones((1, 1, 3, 3)), {"stride": 0}, ValueError, "^stride is 0"),
         (np.ones((1, 1, 3, 3)), {"rtol": -1.0}, ValueError, "^rtol is -1"),
+        (
+            np.ones((1, 1, 3, 3)),
+            {"shape": (10**9, 10**9)},
+            ValueError,
+            "^A convolution on images of 1 x .* GiB",
+        ),
         (np.ones((1, 1, 3, 3)), {"delta": 2}, ValueError, "^delta is 2"),
         (np.ones((1, 1, 3, 3)), {"rng": "0"}, TypeError, "^rng is '0'"),
     ],

@@ -214,6 +214,14 @@ def test_radius_of_a_permutation_of_order_four(epsilon, signs):
 
 
 @pytest.mark.parametrize("measure", MEASURES.values())
+def test_entries_of_very_different_sizes(measure):
+    a, b, c = -3.1498320853799246e42 + 1.0304269866071895e82j, 6.912252053249979e235j, 7.483145500582097e109
+    with pytest.warns(AccuracyWarning, match="rounding level"):
+        found = measure([[a, 0.0, 1.3512910496660151e181j], [0.0, b, 0.0], [0.0, 0.0, c]], 1e-2)
+    assert found.lower <= (abs(b) if measure is pseudospectral_radius else c) <= found.upper
+
+
+@pytest.mark.parametrize("measure", MEASURES.values())
 @pytest.mark.parametrize("epsilon", [0, 0.1])
 def test_sums_beyond_the_floats_are_refused(measure, epsilon):
     with pytest.raises(ValueError, match=r"A and epsilon reach up to .* divide them by a power of two"):

@@ -146,6 +146,12 @@ def test_an_interval_that_stays_wide_is_announced():
     assert found.lower <= 4 * np.cos(np.pi / 10002) ** 2 <= found.upper < 4.01
 
 
+def test_the_smallest_width_ends():
+    with pytest.warns(AccuracyWarning, match="bracketed"):
+        found = spectral_norm_bounds(np.diag([1.0, 2.0]), rtol=2.0**-1074)
+    assert found.lower <= 2.0 <= found.upper <= 2.0 * (1 + 1e-14)
+
+
 def test_the_smallest_floats_are_bracketed_from_zero():
     with pytest.warns(AccuracyWarning, match="bracketed to inf after 1 steps"):
         found = spectral_norm_bounds([[2.0**-1074]])
@@ -157,6 +163,7 @@ def test_the_smallest_floats_are_bracketed_from_zero():
     ("options", "error", "words"),
     [
         ({"rtol": 0}, ValueError, "^rtol is 0"),
+        ({"rtol": 1e308}, ValueError, "^rtol is 1e.308; expected a relative width of at most 1"),
         ({"delta": 1}, ValueError, "^delta is 1"),
         ({"delta": -0.1}, ValueError, "^delta is -0.1"),
         ({"rng": None}, TypeError, "^rng is None"),
