@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -201,6 +201,8 @@ def box(value: Any, name: str = "region") -> tuple[float, float, float, float]:
     ValueError
         If it has not four numbers, or a range is empty.
     """
+    if isinstance(value, (Set, Mapping)):
+        raise TypeError(f"{name} is {value!r}, without order; expected four numbers (xmin, xmax, ymin, ymax)")
     try:
         numbers_ = tuple(real_number(entry, name) for entry in value)
     except TypeError:
@@ -223,7 +225,9 @@ def grid_shape(value: Any, name: str = "shape") -> tuple[int, int]:
     ValueError
         If one of them is below 2.
     """
-    scalar = isinstance(value, (str, bytes)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    scalar = isinstance(value, (str, bytes, Set, Mapping)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0
+    )
     if scalar or not isinstance(value, Iterable):
         raise TypeError(f"{name} is {value!r}; expected two whole numbers (len(y), len(x))")
     sizes = tuple(whole_number(entry, name, least=2) for entry in value)

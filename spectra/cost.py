@@ -88,7 +88,7 @@ def grid_cost(
     >>> cost.fits, cost.bytes < 2**22
     (True, True)
     """
-    n = whole_number(n, "n")
+    n = whole_number(n, "n", most=2**31)
     ny, nx = grid_shape(shape)
     workers = available_threads(threads)
     kind = 1 if is_real else 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,8 +156,8 @@ def singular_value_distribution(A: ArrayLike | SchurForm) -> SpectralDistributio
             rows=matrix.shape[0],
             columns=matrix.shape[1],
             variance=variance * scale * scale,
-            lower_edge=variance * (1 - np.sqrt(y)) ** 2 * scale * scale,
-            upper_edge=variance * (1 + np.sqrt(y)) ** 2 * scale * scale,
+            lower_edge=variance * (1 - math.sqrt(y)) ** 2 * scale * scale,
+            upper_edge=variance * (1 + math.sqrt(y)) ** 2 * scale * scale,
             threshold=threshold * scale * scale,
             outliers=outliers,
             ks_distance=_distance(eigenvalues[outliers:][::-1], y, variance),

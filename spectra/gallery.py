@@ -45,7 +45,7 @@ def grcar(n: int, k: int = 3) -> Real:
            [ 0., -1.,  1.]])
     """
     size = whole_number(n, "n")
-    band = np.tri(size, k=whole_number(k, "k", least=0)) - np.tri(size, k=-1)
+    band = np.tri(size, k=min(whole_number(k, "k", least=0), size)) - np.tri(size, k=-1)
     return band - np.eye(size, k=-1)
 
 
@@ -463,7 +463,7 @@ def convection_diffusion(n: int, viscosity: float = 1 / 30) -> Real:
     n : int
         Order: the number of inner points of the Chebyshev grid.
     viscosity : float, default 1/30
-        Factor of the second derivative, above 0.
+        Factor of the second derivative, above 0 and at most 1e200.
 
     Returns
     -------
@@ -481,7 +481,7 @@ def convection_diffusion(n: int, viscosity: float = 1 / 30) -> Real:
     array([[-1.]])
     """
     D = _chebyshev(whole_number(n, "n") + 1)
-    return (positive(viscosity, "viscosity") * D @ D + D)[1:-1, 1:-1]
+    return (_moderate(positive(viscosity, "viscosity"), "viscosity", 1e200) * D @ D + D)[1:-1, 1:-1]
 
 
 def random_triangular(n: int, *, rng: int | np.random.Generator = 0) -> Real:
@@ -580,7 +580,7 @@ def hatano_nelson(n: int, asymmetry: float = 0.4, *, rng: int | np.random.Genera
     n : int
         Order.
     asymmetry : float, default 0.4
-        The imaginary field g.
+        The imaginary field g, at most 700 in size.
     rng : int or numpy.random.Generator, default 0
         Seed or generator of the disorder, uniform on [-1.5, 1.5).
 
@@ -601,9 +601,15 @@ def hatano_nelson(n: int, asymmetry: float = 0.4, *, rng: int | np.random.Genera
     np.float64(1.0)
     """
     size = whole_number(n, "n")
-    g = real_number(asymmetry, "asymmetry")
+    g = _moderate(real_number(asymmetry, "asymmetry"), "asymmetry", 700.0)
     disorder = generator(rng).uniform(-1.5, 1.5, size)
     return np.exp(-g) * np.eye(size, k=-1) + np.diag(disorder) + np.exp(g) * np.eye(size, k=1)
+
+
+def _moderate(number: float, name: str, most: float) -> float:
+    if abs(number) > most:
+        raise ValueError(f"{name} is {number}; expected at most {most} in size, for entries that are floats")
+    return number
 
 
 def _chebyshev(n: int) -> Real:

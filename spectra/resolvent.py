@@ -10,7 +10,7 @@ from scipy.linalg import svdvals
 
 from spectra import kernels
 from spectra.layout import Accuracy, PaddedFactor, padded_factor
-from spectra.scaling import SMALLEST_UNIT, UNIT_ROUNDOFF
+from spectra.scaling import SMALLEST, SMALLEST_UNIT, UNIT_ROUNDOFF
 from spectra.schur import SchurForm
 from spectra.threads import Progress, run_blocks
 
@@ -152,6 +152,7 @@ def smallest_singular_values(
     for i in np.flatnonzero(sigma < 0):
         sigma[i] = lower[i] = dense_sigma_min(form, z[i]) / unit
     sigma, lower = sigma * unit, lower * unit
+    floor += SMALLEST  # these products are rounded below the normal floats
     return SmallestSingularValues(sigma, np.maximum(lower - floor, 0.0), sigma + floor, steps, floor)
 
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from spectra.checks import Matrix
 
 UNIT_ROUNDOFF = 2.0**-53
-
-
+SMALLEST = 2.0**-1074  # the smallest float above 0
 SMALLEST_UNIT = 2.0**-1021  # its reciprocal is a float too
 
 
-def unit_scaled(matrix: Matrix, *, smallest: float = 2.0**-1074) -> tuple[Matrix, float]:
+def unit_scaled(matrix: Matrix, *, smallest: float = SMALLEST) -> tuple[Matrix, float]:
     """Divide a matrix by a power of two that brings its largest real or imaginary part into [1, 2).
 
     Parameters

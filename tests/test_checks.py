@@ -201,6 +201,8 @@ def test_a_box_is_four_floats():
         (1.0, TypeError),
         ("abcd", TypeError),
         ((0, 1, 0, 1j), TypeError),
+        ({-2, 1, -1, 2}, TypeError),
+        ({-2: 0, 1: 0, -1: 0, 2: 0}, TypeError),
         ((0, 1, 0), ValueError),
         ((0, 1, 0, 1, 2), ValueError),
         ((1, 1, 0, 1), ValueError),
@@ -218,7 +220,7 @@ def test_a_box_refuses(value, error):
 def test_grid_shape_gate():
     assert checks.grid_shape((20, np.int64(30))) == (20, 30)
     assert checks.grid_shape([2, 2]) == (2, 2)
-    for value in (20, None, "ab", (20,), (20, 20, 20), (20, 2.5), (20, True)):
+    for value in (20, None, "ab", (20,), (20, 20, 20), (20, 2.5), (20, True), {20, 30}):
         with pytest.raises(TypeError, match=r"^shape "):
             checks.grid_shape(value)
     with pytest.raises(ValueError, match=r"^shape is 1; expected at least 2"):

@@ -75,6 +75,8 @@ def test_the_same_seed_gives_the_same_matrix_and_another_another(f):
         (lambda: gallery.tridiagonal_toeplitz(2, upper="1"), TypeError, "upper"),
         (lambda: gallery.convection_diffusion(2, 0.0), ValueError, "viscosity"),
         (lambda: gallery.hatano_nelson(2, np.inf), ValueError, "asymmetry"),
+        (lambda: gallery.hatano_nelson(2, -701.0), ValueError, "asymmetry"),
+        (lambda: gallery.convection_diffusion(9, 1e201), ValueError, "viscosity"),
     ],
 )
 def test_options_are_checked_by_name(call, error, word):
@@ -198,3 +200,9 @@ def test_transient_has_a_known_characteristic_polynomial():
     """With z = 0.4 w - 0.5 it is w^n - 2."""
     w = (naive.eigenvalues(gallery.transient(12)) + 0.5) / 0.4
     np.testing.assert_allclose(w**12, 2.0, atol=1e-10)
+
+
+def test_the_largest_options_leave_floats():
+    assert gallery.grcar(3, 10**50).tolist() == [[1, 1, 1], [-1, 1, 1], [0, -1, 1]]
+    assert np.isfinite(gallery.hatano_nelson(3, 700.0)).all()
+    assert np.isfinite(gallery.convection_diffusion(50, 1e200)).all()

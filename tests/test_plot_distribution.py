@@ -94,6 +94,11 @@ def test_the_power_law_is_a_line_through_the_tail():
             "^result has eigenvalues beyond the floats",
         ),
         (
+            lambda: plot_spectral_distribution(singular_value_distribution([[2.0**-1074]])),
+            ValueError,
+            "^result has eigenvalues beyond the floats",
+        ),
+        (
             lambda: plot_power_law(power_law_fit(singular_value_distribution(np.diag([1e-300, 2e-300])))),
             ValueError,
             "^result has values beyond the floats",

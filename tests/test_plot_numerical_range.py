@@ -81,6 +81,7 @@ def test_the_unit_circle_is_drawn_where_it_is_in_sight():
         3 * np.eye(2),
         np.zeros((2, 2)),
         1e300 * gallery.grcar(5),
+        1e8 * np.eye(2) + 1e-8 * np.eye(2, k=1),
     ],
 )
 def test_all_is_in_sight_in_equal_units_and_flat_ranges_have_room(A):

@@ -223,6 +223,30 @@ def test_a_constant_record_and_a_floor_of_zero_are_drawn():
     assert portrait._levels(flat).size == portrait._levels(zero).size == 0
 
 
+def test_values_that_differ_by_rounding_are_a_constant():
+    values = 1.0 + np.array([[0.0, 2.0**-52], [0.0, 2.0**-52]])
+    flat = dataclasses.replace(record([[0.0]], shape=(2, 2)), sigma_min=values)
+    plot_pseudospectrum(flat).figure.canvas.draw()
+    assert portrait._levels(flat).size == 0
+
+
+def test_levels_far_below_the_noise_are_left_out():
+    result = record(np.diag([0.0, 0.5]), shape=(21, 21), epsilons=(1e-30, 0.1))
+    assert result.sigma_min.min() == 0
+    plot_pseudospectrum(result).figure.canvas.draw()
+    assert portrait._levels(result).tolist() == [0.1]
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (5, 5)])
+@pytest.mark.parametrize(
+    "A", [np.zeros((1, 1)), np.diag([1e200, 1.0]), 1e8 * np.eye(2) + 1e-8 * np.eye(2, k=1)]
+)
+def test_whatever_the_matrix_a_coarse_grid_is_drawn(A, shape):
+    for B in (None, np.eye(len(A)), np.zeros_like(A)):
+        result = pseudospectrum(A, B=B, shape=shape, region=None if B is None else (-1, 1, -1, 1))
+        plot_pseudospectrum(result).figure.canvas.draw()
+
+
 def test_many_eigenvalues_get_smaller_dots():
     few, many = record(np.eye(3), shape=(3, 3)), record(np.diag(np.linspace(0, 1, 150)), shape=(3, 3))
     sizes = [line(plot_pseudospectrum(result), "eigenvalues").get_markersize() for result in (few, many)]

@@ -148,6 +148,16 @@ def test_subnormal_entries():
     assert near.sigma_min[0, 1] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("epsilons", [None, [1e-312]])
+@pytest.mark.parametrize("size", [1e-310, 1e-316, 2.0**-1073])
+def test_intervals_of_subnormal_numbers_hold_what_rounding_leaves(size, epsilons):
+    A, up = gallery.ginibre(4, rng=0) * size, 2.0**1000
+    result = pseudospectrum(A, shape=(7, 6), epsilons=epsilons)
+    truth = naive.sigma_min_grid(A * up, result.x * up, result.y * up)
+    assert np.all(result.lower * up <= truth * (1 + 1e-13))
+    assert np.all(truth * (1 - 1e-13) <= result.upper * up)
+
+
 @pytest.mark.parametrize("region", [None, (-1, 1, -1, 1)])
 def test_sums_beyond_the_floats_are_refused(region):
     with pytest.raises(ValueError, match=r"entries of A reach up to .* divide them by a power of two"):

@@ -13,6 +13,8 @@ from spectra.power_law import PowerLawFit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LEAST = 1e-150  # root of an eigenvalue that can be divided by
+
 
 def plot_spectral_distribution(result: SpectralDistribution, ax: Axes | None = None) -> Axes:
     """Draw the density of the eigenvalues of W*W / N, the Marchenko-Pastur law and what lies beyond it.
@@ -34,7 +36,7 @@ def plot_spectral_distribution(result: SpectralDistribution, ax: Axes | None = N
     TypeError
         If `result` is no `SpectralDistribution` or `ax` no Axes.
     ValueError
-        If an eigenvalue exceeds the largest float.
+        If the largest eigenvalue leaves the range of the floats.
 
     Notes
     -----
@@ -54,8 +56,8 @@ def plot_spectral_distribution(result: SpectralDistribution, ax: Axes | None = N
         )
     ax = axes_or_new(ax)
     roots = result.singular_values / np.sqrt(max(result.rows, result.columns))
-    if not np.isfinite([*roots, result.threshold]).all():
-        raise ValueError("result has eigenvalues beyond the floats; divide the matrix by a power of two")
+    if not np.isfinite([*roots, result.threshold]).all() or 0 < roots[0] < _LEAST:
+        raise ValueError("result has eigenvalues beyond the floats; scale the matrix by a power of two")
     count = len(roots) - result.outliers
     bulk, outliers = roots[result.outliers :], roots[: result.outliers]
     edges = np.sqrt([result.lower_edge, result.upper_edge])

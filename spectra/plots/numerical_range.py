@@ -89,7 +89,8 @@ def _show(result: NumericalRange, ax: Axes) -> float:
     middle = [(part.min() / 2 + part.max() / 2) for part in (corners.real, corners.imag)]
     sides = np.array([np.ptp(corners.real), np.ptp(corners.imag)])
     side = float(sides.max())
-    least = side or 0.1 * abs(complex(*middle)) or 1.0  # a single point
+    away = abs(complex(*middle))
+    least = side if side > 1e-12 * away else 0.1 * away or 1.0  # a single point
     x, y = (0.5 + _MARGIN) * np.maximum(sides, _FLATTEST * least)
     ax.set(
         xlim=(middle[0] - x, middle[0] + x),

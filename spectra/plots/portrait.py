@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _MOST_LEVELS = 8
 _ROOM = 0.25  # width plus height of a line, in those of the frame, that leaves room for a label on it
+_SPREAD = 1.02  # ratio of the values below which no levels between them are told apart
 _VISIBLE = 0.005  # share of the grid points that a level must have on either side to be worth a contour
 
 
@@ -186,19 +187,22 @@ def _draw_noise(result: Pseudospectrum, ax: Axes) -> Sequence[Artist]:
 
 
 def _log10_values(result: Pseudospectrum) -> Floats:
-    """Give log10 of the values, where all that is a decade below the floor counts as that."""
+    return np.asarray(np.log10(_shown(result)))
+
+
+def _shown(result: Pseudospectrum) -> Floats:
+    """Give the values, where all that is a decade below the floor counts as that."""
     values = result.sigma_min
-    least = result.floor / 10 or values[values > 0].min(initial=1.0)
-    return np.asarray(np.log10(np.maximum(values, least)))
+    return np.maximum(values, result.floor / 10 or values[values > 0].min(initial=1.0))
 
 
 def _levels(result: Pseudospectrum) -> Floats:
     """Give the levels to draw, rising: those asked for, or round ones, as far as the region shows them."""
-    values = result.sigma_min
+    values = _shown(result)
     if result.epsilons.size:
         return result.epsilons[(values.min() < result.epsilons) & (result.epsilons < values.max())]
     low, high = np.quantile(np.maximum(values, result.floor), [_VISIBLE, 1 - _VISIBLE])
-    if not 0 < low < high:
+    if not 0 < low * _SPREAD < high:
         return np.zeros(0)
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     for multiples, enough in (([1], 4), ([1, 3], 4), ([1, 2, 5], 4), (range(1, 10), 3)):
@@ -228,6 +232,7 @@ def _label_places(lines: ContourSet, result: Pseudospectrum) -> dict[float, tupl
     obstacles = [(point, 3.0) for point in eigenvalues]  # and how much nearer than the frame they may be
     places = {}
     for mark, segments in zip(lines.levels, lines.allsegs, strict=True):
+        segments = [line for line in segments if len(line)]
         if not segments:
             continue
         longest = max(segments, key=lambda line: float(np.ptp(line / size, axis=0).sum()))
