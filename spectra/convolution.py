@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix, generator, numeric_array, one_of, whole_number
 from spectra.lanczos import (
@@ -24,6 +23,7 @@ from spectra.operators import LinearMap, Vector
 from spectra.pencils import refuse_memory
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
+from spectra.threads import one_blas_thread
 
 _CHUNK = 2**22  # numbers in a stack of symbols
 _IMAGES = 4  # complex images that a product holds at a time
@@ -153,7 +153,7 @@ def _circular_norm(K: Matrix, torus: tuple[int, ...], s: int) -> tuple[float, ND
         counts[-1] = counts[-1] // 2 + 1
     total, chunk = math.prod(counts), max(1, _CHUNK // (K[:, :, 0].size * s ** len(torus)))
     largest, where = -1.0, np.zeros((1, len(torus)), dtype=np.int64)
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for start in range(0, total, chunk):
             part = np.stack(np.unravel_index(np.arange(start, min(start + chunk, total)), counts), axis=1)
             norms = singular_values(_symbols(K, part, torus, s))[:, 0]

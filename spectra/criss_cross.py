@@ -7,7 +7,6 @@ from warnings import warn
 
 import numpy as np
 from scipy.optimize import brentq
-from threadpoolctl import threadpool_limits
 
 from spectra.curves import Curves, Points, mirrored
 from spectra.errors import AccuracyWarning, ConvergenceError
@@ -16,6 +15,7 @@ from spectra.polish import outermost, polished
 from spectra.resolvent import common_unit, norm_bound
 from spectra.results import Extremum
 from spectra.schur import SchurForm
+from spectra.threads import one_blas_thread
 
 _MOST_STEPS = 60
 _RAYS = 2  # inside points that a step follows outwards
@@ -47,7 +47,7 @@ def farthest_point(form: SchurForm, epsilon: float, curves: Curves) -> Extremum:
     ConvergenceError
         If the search does not settle.
     """
-    with threadpool_limits(1, "blas"):  # more make LAPACK slower at these orders, much so in company
+    with one_blas_thread():
         return _farthest_point(_Search(form, epsilon, curves))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import non_negative
 from spectra.criss_cross import farthest_point
@@ -14,6 +13,7 @@ from spectra.resolvent import dense_sigma_min, norm_bound
 from spectra.results import Extremum
 from spectra.scaling import refuse_overflow
 from spectra.schur import SchurForm, schur_form
+from spectra.threads import one_blas_thread
 
 
 def pseudospectral_abscissa(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
@@ -118,7 +118,7 @@ def pseudospectral_radius(A: ArrayLike | SchurForm, epsilon: float) -> Extremum:
     # pseudospectrum comes that near, both extrema can be one, and must not differ by rounding the wrong way
     gap = found.upper - found.value
     near = gap + math.sqrt(gap) * math.sqrt(found.upper + found.value)
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         on_axis = dense_sigma_min(form, complex(found.value))
     if on_axis > epsilon + 2 * near:
         return found

@@ -7,7 +7,6 @@ from warnings import warn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix, positive, whole_number
 from spectra.errors import AccuracyWarning
@@ -16,6 +15,7 @@ from spectra.results import Extremum, Record
 from spectra.scaling import refuse_overflow, rescaled, unit_scaled
 from spectra.schur import SchurForm, matrix_of, schur_form
 from spectra.supporting_lines import Floats, Lines, Points, first_lines, more_lines
+from spectra.threads import one_blas_thread
 
 
 def numerical_abscissa(A: ArrayLike | SchurForm) -> float:
@@ -159,7 +159,7 @@ def numerical_range(A: ArrayLike | SchurForm, *, rtol: float = 1e-3, angles: int
     most = whole_number(angles, "angles", least=4)
     form = schur_form(A)
     matrix, scale = unit_scaled(form.A)
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         lines = _sandwich(matrix, rtol, most)
     gap, outer, floor = float(lines.gaps().max()), lines.corners(), lines.floor(form.n)
     refuse_overflow(float(np.abs(outer).max()) * scale, "the entries of A")
@@ -262,7 +262,7 @@ def numerical_radius(A: ArrayLike | SchurForm) -> Extremum:
     (0.866025403784, True)
     """
     matrix, scale = unit_scaled(matrix_of(A))
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         found = outermost_point(matrix)
     return dataclasses.replace(
         found,

@@ -8,11 +8,10 @@ from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from spectra import kernels
 from spectra.layout import Accuracy
-from spectra.threads import Progress, run_blocks
+from spectra.threads import Progress, one_blas_thread, run_blocks
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
@@ -114,7 +113,7 @@ def solve_batches(
         for field in dataclasses.fields(Found):
             getattr(found, field.name)[part] = getattr(some, field.name)
 
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         run_blocks(solve, count, longest=batch, threads=threads, stop=stop, progress=progress)
     return found
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from spectra.nonnormality import henrici_departure
 from spectra.results import Extremum
 from spectra.rotations import complex_triangle, rotate
 from spectra.scaling import UNIT_ROUNDOFF, rescaled
 from spectra.schur import SchurForm, schur_form
+from spectra.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -80,7 +80,7 @@ def distance_to_normality(A: ArrayLike | SchurForm) -> Extremum:
     T = complex_triangle(form.T)[0]
     size = float(np.linalg.norm(T))
     noise = 10 * form.n * UNIT_ROUNDOFF * size
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         basis, sweeps = _diagonalising_basis(T)
         diagonal = (basis.conj() * (T @ basis)).sum(axis=0)
         N = (basis * diagonal) @ basis.conj().T

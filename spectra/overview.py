@@ -58,6 +58,11 @@ class Measures(Record):
     dynamics: str
     epsilon: float
 
+    def _check_shapes(self) -> None:
+        fields = (self.values, self.lower, self.upper, self.seconds)
+        if self.names.ndim != 1 or any(field.shape != self.names.shape for field in fields):
+            raise ValueError("numbers of another count than names")
+
     def __getitem__(self, name: str) -> float:
         """Give the number of one measure."""
         found = np.flatnonzero(self.names == name)

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import box, grid_shape
 from spectra.cost import refuse_what_does_not_fit
@@ -16,7 +15,7 @@ from spectra.results import Record
 from spectra.scaling import UNIT_ROUNDOFF, refuse_overflow
 from spectra.schur import SchurForm, matrix_of, schur_form
 from spectra.standard import StandardPencil
-from spectra.threads import Progress, run_blocks
+from spectra.threads import Progress, one_blas_thread, run_blocks
 
 Floats = NDArray[np.float64]
 Region = tuple[float, float, float, float]
@@ -203,7 +202,7 @@ def _solved(A: Floats, z: NDArray[np.complex128], threads: int | None, progress:
         gamma = np.where(y > 0, np.minimum(y / np.where(found.t > 0, found.t, np.inf), 1.0), 1.0)
         values[:, part] = found.distance, found.lower, found.upper, gamma
 
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         longest = max(1, int(_BLOCK / len(A) ** 2))
         run_blocks(solve, len(z), longest=longest, threads=threads, stop=stop, progress=progress)
     return values

@@ -7,7 +7,6 @@ from warnings import warn
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import one_of
 from spectra.errors import AccuracyWarning
@@ -18,7 +17,7 @@ from spectra.resolvent import common_unit, norm_bound, rounding_floor
 from spectra.results import Extremum
 from spectra.scaling import UNIT_ROUNDOFF
 from spectra.schur import SchurForm
-from spectra.threads import run_blocks
+from spectra.threads import one_blas_thread, run_blocks
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.complex128]
@@ -75,7 +74,7 @@ def real_distance_to_instability(form: SchurForm, dynamics: str) -> Extremum:
     unit = common_unit(form, edge)
     # beyond twice the norm plus rounding sigma_min(zI - A) on the imaginary axis exceeds that at 0
     length = edge / unit if discrete else 2.0 * norm_bound(form) / unit
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         return _Search(np.asarray(A / unit), length, discrete).result(unit)
 
 

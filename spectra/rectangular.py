@@ -7,14 +7,13 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import eigvals
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import Matrix, any_matrix
 from spectra.inverse_lanczos import Complexes, Found
 from spectra.pencils import Region, Sizes, finite_points, intervals, refuse_memory, region_around
 from spectra.resolvent import SmallestSingularValues
 from spectra.scaling import unit_scaled
-from spectra.threads import Progress, run_blocks
+from spectra.threads import Progress, one_blas_thread, run_blocks
 
 _STACK_BYTES = 2**24  # of matrices at a time, in each thread
 
@@ -105,7 +104,7 @@ class RectangularPencil:
             sigma[part] = np.linalg.svd(stack, compute_uv=False)[:, -1]
 
         longest, stop = max(1, _STACK_BYTES // (16 * self.T.size)), np.zeros(1, dtype=np.uint8)
-        with threadpool_limits(1, "blas"):
+        with one_blas_thread():
             run_blocks(solve, len(z), longest=longest, threads=threads, stop=stop, progress=progress)
         steps = np.ones(len(z), dtype=np.int64)
         return intervals(Found(sigma, sigma, steps, np.ones(len(z), dtype=bool)), at)

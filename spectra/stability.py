@@ -5,7 +5,6 @@ from __future__ import annotations
 from warnings import warn
 
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from spectra.checks import one_of, positive
 from spectra.curves import mirrored
@@ -16,6 +15,7 @@ from spectra.resolvent import dense_sigma_min, norm_bound
 from spectra.results import Extremum
 from spectra.scaling import refuse_overflow
 from spectra.schur import SchurForm, schur_form
+from spectra.threads import one_blas_thread
 from spectra.three_circles import KreissSearch, StableRegion
 
 DYNAMICS = ("discrete", "continuous")
@@ -90,7 +90,7 @@ def distance_to_instability(
         from spectra.real_structured import real_distance_to_instability
 
         return real_distance_to_instability(form, dynamics)
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         return _distance(form, StableRegion(form, dynamics))
 
 
@@ -183,5 +183,5 @@ def kreiss_constant(A: ArrayLike | SchurForm, *, dynamics: str, rtol: float = 1e
         raise ValueError(f"rtol is {rtol}; expected 1e-8 <= rtol <= 0.5, such as 1e-3")
     form = schur_form(A)
     refuse_overflow(norm_bound(form), "the entries of A")
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         return KreissSearch(form, dynamics, rtol).constant()

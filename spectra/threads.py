@@ -1,15 +1,17 @@
-"""Compiled work on other threads, so that the main one hears Ctrl-C and can show progress."""
+"""Threads: compiled work on others, so that the main one hears Ctrl-C, and BLAS held to one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from spectra.checks import whole_number
 
@@ -18,6 +20,31 @@ Result = TypeVar("Result")
 
 _MOST = 1024  # threads that can be asked for
 _SHORTEST, _LONGEST = 32, 1024  # points of a block: enough to fill the lanes, and a step of progress
+
+_BLAS_IS_HELD = threading.Lock()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread inside a block, and leave its limits as they were.
+
+    More make LAPACK slower at small orders, much so in company. Limits are those of the process: were each of
+    several Python threads to restore what it found, the last could leave the limit of another for good. So
+    one of them holds BLAS, and a block that begins meanwhile, inside or elsewhere, leaves it alone.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    if not _BLAS_IS_HELD.acquire(blocking=False):
+        yield
+        return
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        _BLAS_IS_HELD.release()
 
 
 def available_threads(threads: int | None) -> int:

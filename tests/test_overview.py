@@ -1,5 +1,7 @@
 """All measures at once: each is the function of its name."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,14 @@ def test_a_table_in_notebooks_and_a_file(tmp_path):
     again = Measures.load(tmp_path / "m.npz")
     assert np.array_equal(again.values, found.values)
     assert again["spectral_norm"] == found["spectral_norm"]
+
+
+def test_a_file_with_numbers_missing_is_damaged(tmp_path):
+    found = measures(np.eye(2) / 2, dynamics="discrete")
+    for field in ("names", "values", "lower", "upper", "seconds"):
+        dataclasses.replace(found, **{field: getattr(found, field)[1:]}).save(tmp_path / "damaged.npz")
+        with pytest.raises(ValueError, match="damaged"):
+            Measures.load(tmp_path / "damaged.npz")
 
 
 def test_refusals():
