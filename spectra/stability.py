@@ -141,8 +141,8 @@ def kreiss_constant(A: ArrayLike | SchurForm, *, dynamics: str, rtol: float = 1e
     -------
     Extremum
         K >= 1, inf where A is unstable. The interval is `rtol` wide, unless an AccuracyWarning says
-        otherwise; the value itself, attained at `points` (none where only at infinity), is a local maximum
-        to about ten digits. `lower` is proven up to rounding, and `upper` as far as is `lower` of
+        otherwise; the value itself, attained at `points` (none where only at infinity), is then a local
+        maximum to about ten digits. `lower` is proven up to rounding, and `upper` as far as is `lower` of
         `distance_to_instability`, which also explains `method`. `residual` is the relative difference to a
         dense singular value decomposition at ``points[0]``; `steps` counts curves.
 
