@@ -61,7 +61,7 @@ def square_matrix(value: Any, name: str = "A") -> Matrix:
     array = any_matrix(value, name)
     if array.shape[0] != array.shape[1]:
         raise ValueError(
-            f"{name} has shape {array.shape}; expected a square matrix (only norms and pseudospectrum take rectangular ones)"
+            f"{name} has shape {array.shape}; expected a square matrix (some functions take others)"
         )
     return array
 
