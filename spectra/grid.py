@@ -7,7 +7,7 @@ from below and their prolongations from above. σ_min itself changes by at most 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -165,9 +165,9 @@ class Grid:
             beside[part] |= crossed
         return beside
 
-    def _spread(self, stride: int) -> None:
+    def _spread(self, stride: int, directions: Sequence[tuple[int, int]] = _DIRECTIONS) -> None:
         """Narrow all intervals by what points `stride` and three times that away prove."""
-        for dy, dx in _DIRECTIONS:
+        for dy, dx in directions:
             along = (stride * dy, stride * dx)
             (first, second), (low, middle, high) = _windows(self.z, along, 2), _windows(self.lower, along, 3)
             if first.size == 0:
@@ -187,7 +187,7 @@ class Grid:
     def _resolve_contradictions(self) -> None:
         """Solve again, by the direct method, points whose intervals refute each other."""
         lower, upper, self.lower, self.upper = self.lower, self.upper, self.lower.copy(), self.upper.copy()
-        self._spread(1)
+        self._spread(1, _DIRECTIONS[:2])
         wrong = self.lower > self.upper
         self.lower, self.upper = lower, upper
         for i in zip(*np.nonzero(_within(wrong, 3) & self.computed), strict=True):

@@ -16,7 +16,6 @@ from spectra.threads import interruptible
 
 Complexes = NDArray[np.complex128]
 
-_LONG = 300  # order from which a factorisation is worth a thread
 _NEGLIGIBLE = 2.0**-200  # share of the largest entry; QZ can fail beside entries below 2^-540
 
 
@@ -41,7 +40,7 @@ def schur_factor(A: Matrix) -> tuple[Matrix, NDArray[np.complex128], int]:
     -----
     The same call as SciPy's own wrapper, which holds Python's lock all the while: some 10 s at order 2000.
     """
-    return _gees(A) if len(A) < _LONG else interruptible(lambda: _gees(A))
+    return interruptible(lambda: _gees(A), len(A))
 
 
 def eigenvalues(A: Matrix) -> Complexes:

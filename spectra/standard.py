@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,8 @@ class StandardPencil:
         form = self.form
         refuse_overflow(self.norm_bound, "the entries of A")
         parts = (form.T + form.T.conj().T) / 2, (form.T - form.T.conj().T) / 2j
-        real, imaginary = interruptible(lambda: [np.linalg.eigvalsh(H)[[0, -1]] * form.scale for H in parts])
+        ends = [functools.partial(np.linalg.eigvalsh, H) for H in parts]
+        real, imaginary = (interruptible(end, form.n)[[0, -1]] * form.scale for end in ends)
         e = form.eigenvalues
         spread = max(np.ptp(e.real), np.ptp(e.imag))
         reach = 0.5 * spread if spread > 1e-3 * form.scale else np.inf

@@ -19,6 +19,7 @@ Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
 _MOST = 1024  # threads that can be asked for
+_LONG = 300  # order from which LAPACK is worth a thread
 _SHORTEST, _LONGEST = 32, 1024  # points of a block: enough to fill the lanes, and a step of progress
 
 _BLAS_IS_HELD = threading.Lock()
@@ -65,19 +66,23 @@ def available_threads(threads: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def interruptible(compute: Callable[[], Result]) -> Result:
+def interruptible(compute: Callable[[], Result], n: int) -> Result:
     """Call a long function that releases Python's lock so that Ctrl-C is heard while it runs.
 
     Parameters
     ----------
     compute : callable
         Without arguments. When interrupted it runs on to its end in a thread that nobody waits for.
+    n : int
+        Order of the matrix it works on; below 300 it is not worth a thread.
 
     Returns
     -------
     object
         What it returns.
     """
+    if n < _LONG:
+        return compute()
     done: Future[Result] = Future()
 
     def work() -> None:

@@ -82,9 +82,10 @@ def test_a_failed_iteration_says_so(solve, monkeypatch):
         solve(np.eye(2))
 
 
-def test_errors_come_back_from_the_other_thread():
+@pytest.mark.parametrize("n", [1, 1000])
+def test_errors_come_back_from_the_other_thread(n):
     with pytest.raises(ZeroDivisionError):
-        interruptible(lambda: 1 // 0)
+        interruptible(lambda: 1 // 0, n)
 
 
 def test_ctrl_c_is_heard_during_the_factorisation():
