@@ -101,3 +101,28 @@ def draw_unit_circle(ax: Axes) -> Sequence[Artist]:
     return ax.plot(
         z.real, z.imag, scalex=False, scaley=False, path_effects=halo, label="unit circle", **style
     )
+
+
+def legend_below(ax: Axes, handles: Sequence[Artist] | None = None) -> None:
+    """Set the legend below the name of the horizontal axis, where it hides nothing.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    handles : sequence of Artist, optional
+        What to list; by default all that has a label.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)  # in points
+    ax.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + below,
+        ncols=2,
+        frameon=False,
+        borderaxespad=0,
+        fontsize="small",
+    )

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectra.field_of_values import NumericalRange
-from spectra.plots.canvas import BLUE, VERMILION, axes_or_new, draw_eigenvalues, draw_unit_circle
+from spectra.plots.canvas import (
+    BLUE,
+    VERMILION,
+    axes_or_new,
+    draw_eigenvalues,
+    draw_unit_circle,
+    legend_below,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -49,8 +56,6 @@ def plot_numerical_range(result: NumericalRange, ax: Axes | None = None) -> Axes
     >>> axes = plots.plot_numerical_range(numerical_range(gallery.grcar(50)))
     >>> axes.figure.savefig("range.png")  # doctest: +SKIP
     """
-    from matplotlib.transforms import ScaledTranslation
-
     if not isinstance(result, NumericalRange):
         raise TypeError(f"result is a {type(result).__name__}; expected what spectra.numerical_range returns")
     ax = axes_or_new(ax, (6, 6))
@@ -69,17 +74,7 @@ def plot_numerical_range(result: NumericalRange, ax: Axes | None = None) -> Axes
         handles += ax.plot(
             outer.real, outer.imag, "--", color=VERMILION, zorder=2, label="from outside", **fixed
         )
-    below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)  # below the name of the axis, in points
-    ax.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        bbox_transform=ax.transAxes + below,
-        ncols=2,
-        frameon=False,
-        borderaxespad=0,
-        fontsize="small",
-    )
+    legend_below(ax, handles)
     return ax
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.plots.canvas import axes_or_new, draw_eigenvalues, draw_unit_circle
+from spectra.plots.canvas import axes_or_new, draw_eigenvalues, draw_unit_circle, legend_below
 from spectra.real_pseudospectra import RealPseudospectrum
 from spectra.results import Pseudospectrum
 
@@ -120,8 +120,6 @@ def plot_real_pseudospectrum(result: RealPseudospectrum, ax: Axes | None = None)
 
 
 def _draw(result: Pseudospectrum, ax: Axes, meaning: str) -> Axes:
-    from matplotlib.transforms import ScaledTranslation
-
     ax.set(xlim=result.x[[0, -1]], ylim=result.y[[0, -1]], xlabel="Re z", ylabel="Im z", aspect="equal")
     ax.apply_aspect()  # labels are turned along their contours as these will be seen
     handles = [
@@ -130,17 +128,7 @@ def _draw(result: Pseudospectrum, ax: Axes, meaning: str) -> Axes:
         *_draw_levels(result, ax, meaning),
         *_draw_noise(result, ax),
     ]
-    below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)  # below the name of the axis, in points
-    ax.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        bbox_transform=ax.transAxes + below,
-        ncols=2,
-        frameon=False,
-        borderaxespad=0,
-        fontsize="small",
-    )
+    legend_below(ax, handles)
     return ax
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.plots.canvas import BLUE, VERMILION, axes_or_new
+from spectra.plots.canvas import BLUE, VERMILION, axes_or_new, legend_below
 from spectra.transients import TransientGrowth
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def plot_transient_growth(result: TransientGrowth, ax: Axes | None = None) -> Ax
     >>> axes.figure.savefig("transient.png")  # doctest: +SKIP
     """
     from matplotlib.ticker import MaxNLocator
-    from matplotlib.transforms import ScaledTranslation
 
     if not isinstance(result, TransientGrowth):
         raise TypeError(
@@ -99,16 +98,7 @@ def plot_transient_growth(result: TransientGrowth, ax: Axes | None = None) -> Ax
     )
     if discrete:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)  # below the name of the axis, in points
-    ax.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        bbox_transform=ax.transAxes + below,
-        ncols=2,
-        frameon=False,
-        borderaxespad=0,
-        fontsize="small",
-    )
+    legend_below(ax)
     return ax
 
 
