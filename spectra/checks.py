@@ -262,3 +262,15 @@ def generator(value: Any, name: str = "rng") -> np.random.Generator:
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, (int, np.integer)) or value < 0:
         raise TypeError(f"{name} is {value!r}; expected a numpy.random.Generator or a seed >= 0")
     return np.random.default_rng(value)
+
+
+def callback(value: Any, name: str = "progress") -> None:
+    """Let pass None and what can be called.
+
+    Raises
+    ------
+    TypeError
+        If `value` is neither.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} is {value!r}; expected a function of (done, total), or None")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectra.checks import one_of, positive
+from spectra.checks import callback, one_of, positive
 from spectra.conditioning import eigenvalue_condition_numbers
 from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
 from spectra.field_of_values import numerical_abscissa, numerical_radius
@@ -138,6 +138,7 @@ def measures(
     >>> found["spectral_radius"], found["henrici_departure"]
     (0.5, 1.0)
     """
+    callback(progress)
     dynamics = one_of(dynamics, "dynamics", DYNAMICS)
     epsilon = positive(epsilon, "epsilon")
     start = time.perf_counter()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from spectra.checks import any_matrix, box, grid_shape, levels, positive
+from spectra.checks import any_matrix, box, callback, grid_shape, levels, positive
 from spectra.cost import refuse_what_does_not_fit
 from spectra.grid import Grid
 from spectra.pencils import Pencil, Region
@@ -113,6 +113,7 @@ def pseudospectrum(
            [1.5616, 0.618 , 0.    , 0.618 , 1.5616],
            [2.3723, 1.7913, 1.5616, 1.7913, 2.3723]])
     """
+    callback(progress)
     ny, nx = grid_shape(shape)
     wanted = np.zeros(0) if epsilons is None else levels(epsilons)
     rtol = positive(rtol, "rtol")

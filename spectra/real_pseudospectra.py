@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectra.checks import box, grid_shape
+from spectra.checks import box, callback, grid_shape
 from spectra.cost import refuse_what_does_not_fit
 from spectra.real_distance import real_distances
 from spectra.resolvent import common_unit, norm_bound, rounding_floor
@@ -135,6 +135,7 @@ def real_pseudospectrum(
            [1.      , 0.      , 1.      ],
            [1.414214, 1.      , 1.414214]])
     """
+    callback(progress)
     ny, nx = grid_shape(shape)
     limits = None if region is None else box(region)
     matrix = real_matrix_of(A)

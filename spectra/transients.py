@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectra.checks import Matrix, numeric_array, one_of, positive, whole_number
+from spectra.checks import Matrix, callback, numeric_array, one_of, positive, whole_number
 from spectra.growth import growth_bounds, outermost_eigenvalue
 from spectra.norm_curves import NormCurve
 from spectra.resolvent import norm_bound
@@ -181,6 +181,7 @@ def transient_growth(
     >>> round(growth.peak, 6), round(growth.peak_time, 4), growth.peak_upper < 1.001 * growth.peak
     (1.383622, 0.5643, True)
     """
+    callback(progress)
     discrete = one_of(dynamics, "dynamics", ("discrete", "continuous")) == "discrete"
     wanted = scaled = _times(times, discrete)
     form = schur_form(A)

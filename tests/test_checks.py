@@ -6,6 +6,7 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
+import spectra
 from spectra import checks
 
 
@@ -255,3 +256,17 @@ def test_arrays_of_other_dimensions_are_no_sequences():
             checks.levels(values)
     with pytest.raises(TypeError, match="shape is array"):
         checks.grid_shape(np.array(5))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: spectra.pseudospectrum(np.eye(2), progress=5),
+        lambda: spectra.real_pseudospectrum(np.eye(2), progress=5),
+        lambda: spectra.transient_growth(np.eye(2), 3, dynamics="discrete", progress=5),
+        lambda: spectra.measures(np.eye(2), dynamics="discrete", progress=5),
+    ],
+)
+def test_progress_must_be_a_function(compute):
+    with pytest.raises(TypeError, match=r"progress is 5; expected a function of \(done, total\), or None"):
+        compute()
