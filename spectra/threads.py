@@ -72,7 +72,8 @@ def interruptible(compute: Callable[[], Result], n: int) -> Result:
     Parameters
     ----------
     compute : callable
-        Without arguments. When interrupted it runs on to its end in a thread that nobody waits for.
+        Without arguments. When interrupted it runs on to its end in its thread, for which only the end of the
+        process waits: LAPACK cannot be stopped, and must not lose its memory while it runs.
     n : int
         Order of the matrix it works on; below 300 it is not worth a thread.
 
@@ -91,7 +92,7 @@ def interruptible(compute: Callable[[], Result], n: int) -> Result:
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work).start()
     while not wait([done], timeout=0.1).done:
         pass
     return done.result()
