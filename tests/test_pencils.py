@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from naive import sigma_min_of_pencil
 from strategies import POINTS, SEEDS, gaussian, squares, unitary
 
-import spectra
 from spectra import ConvergenceError, gallery, kernels, pencils, pseudospectrum, square_pencils
 from spectra.pencils import region_around
 from spectra.square_pencils import square_pencil
@@ -212,10 +211,3 @@ def test_regions_enclose_their_points():
     )  # shows the unit circle
     assert xmin <= -1.1
     assert ymax >= 1.1
-
-
-def test_subnormal_entries_lie_in_their_intervals():
-    tiny = 2.0**-1074
-    result = spectra.pseudospectrum(tiny * np.eye(2), B=np.eye(2), shape=(5, 5))
-    exact = np.abs(result.x + 1j * result.y[:, None] - tiny)
-    assert np.all((result.lower <= exact) & (exact <= result.upper))
