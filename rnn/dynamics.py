@@ -45,7 +45,7 @@ def trajectory(model: RecurrentClassifier, x: Tensor) -> Tensor:
     >>> tuple(trajectory(model, torch.zeros(2, 5, 3)).shape)
     (2, 5, 8)
     """
-    twin, x = _recurrent_twin(model), _checked_sequences(x)
+    twin, x = recurrent_twin(model), _checked_sequences(x)
     with torch.no_grad():
         return _states(twin, x)
 
@@ -88,7 +88,7 @@ def state_jacobian(model: RecurrentClassifier, state: Tensor, x_t: Tensor) -> Fl
     >>> bool(np.allclose(J, model.weight_hh_l0.detach()))
     True
     """
-    twin = _recurrent_twin(model)
+    twin = recurrent_twin(model)
     for name, value in (("state", state), ("x_t", x_t)):
         if value.ndim != 1:
             raise ValueError(f"{name} has shape {tuple(value.shape)}; expected one vector")
@@ -179,7 +179,24 @@ def input_jacobian(model: nn.Module, x: Tensor) -> Floats:
     return jacobian.flatten(1).detach().cpu().numpy()
 
 
-def _recurrent_twin(model: RecurrentClassifier) -> RecurrentClassifier:
+def recurrent_twin(model: RecurrentClassifier) -> RecurrentClassifier:
+    """Give a float64 copy of a recurrent model in evaluation mode, without parameter gradients.
+
+    Parameters
+    ----------
+    model : RecurrentClassifier
+        Or any module with its methods `initial_state` and `step`.
+
+    Returns
+    -------
+    RecurrentClassifier
+        The copy.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model has no `step`.
+    """
     if not (hasattr(model, "step") and hasattr(model, "initial_state")):
         raise UnsupportedModelError(
             f"model is a {type(model).__name__} without the methods step and initial_state, so it has no "

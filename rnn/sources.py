@@ -13,33 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnn.tensors import ANY_ARRAY, Stored, Tensors, stored_tensor
 from rnn.training import read_torch_file
 from spectra.errors import UnsupportedModelError
-
-ANY_ARRAY = "array"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Tensors:
-    """A flat table of tensors, and what is known about them.
-
-    Attributes
-    ----------
-    origin : str
-        Class of the module, or name of the file.
-    tensors : dict of str to Tensor
-        In order; keys have dots between module names.
-    kinds : dict of str to str
-        What a tensor is where its module tells ("linear", "embedding", "convolution", "transposed
-        convolution", "scale"), or `ANY_ARRAY` where names are chosen freely; "! reason" where it is not read.
-    unrecognised : list of (str, str)
-        Entries that are no tensors of weights, each with the reason.
-    """
-
-    origin: str
-    tensors: dict[str, Tensor]
-    kinds: dict[str, str]
-    unrecognised: list[tuple[str, str]]
 
 
 def read_source(source: Any) -> Tensors:
@@ -72,7 +48,7 @@ def read_source(source: Any) -> Tensors:
             f"source is a {type(source).__name__}; expected a torch.nn.Module, a state_dict, or a path to a "
             f"file ({', '.join(FORMATS)}); a single matrix W: {{'weight_hh': W}}"
         )
-    if not table.tensors:
+    if not table.entries:
         raise UnsupportedModelError(
             f"source ({table.origin}) holds no tensors; pass a model with parameters, or its state_dict()"
         )
@@ -88,7 +64,11 @@ def _from_module(model: nn.Module) -> Tensors:
         if kind:
             kinds[f"{name}.weight" if name else "weight"] = kind
     with torch.no_grad():
-        state = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+        state = {
+            key: stored_tensor(value)
+            for key, value in model.state_dict().items()
+            if isinstance(value, Tensor)
+        }
     return Tensors(type(model).__name__, state, kinds, [])
 
 
@@ -107,20 +87,20 @@ _OPTIMISER = re.compile("optim|scheduler|scaler")
 
 
 def _from_mapping(content: Mapping[Any, Any], origin: str) -> Tensors:
-    groups: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, dict[str, Stored]] = {}
     unrecognised: list[tuple[str, str]] = []
     for path, key, value in _leaves(content, ""):
         if isinstance(value, Tensor):
-            groups.setdefault(path, {})[key] = value
+            groups.setdefault(path, {})[key] = stored_tensor(value)
         elif value is not None:
             unrecognised.append((f"{path}{key}", str(value)))
     alone = len(groups) == 1
-    tensors = {
+    entries = {
         (key if alone else f"{path}{key}"): value
         for path, group in groups.items()
         for key, value in group.items()
     }
-    return Tensors(origin, tensors, {}, unrecognised)
+    return Tensors(origin, entries, {}, unrecognised)
 
 
 def _leaves(
@@ -182,7 +162,7 @@ def _from_numpy_file(path: Path) -> Tensors:
                 f"source {path} is no readable {path.suffix} file of numbers ({first}); save it again"
             ) from None
     table = _from_mapping(content, path.name)
-    return dataclasses.replace(table, kinds=dict.fromkeys(table.tensors, ANY_ARRAY))
+    return dataclasses.replace(table, kinds=dict.fromkeys(table.entries, ANY_ARRAY))
 
 
 FORMATS: dict[str, Callable[[Path], Tensors]] = {

@@ -10,10 +10,11 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from rnn.models import FeedForward
-from rnn.sources import ANY_ARRAY, Tensors, read_source
+from rnn.sources import read_source
+from rnn.tensors import ANY_ARRAY, NotUnderstoodError, Stored, Tensors
 from spectra.errors import UnsupportedModelError
 
 GATES = {1: ("",), 3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # in the order in which torch stacks them
@@ -178,7 +179,7 @@ def named_matrices(source: Any) -> NamedMatrices:
                 records += _recurrent_records(usable, name, table.origin)
             else:
                 records += _plain_records(name, entry, table.kinds.get(entry.key, ""), table.origin)
-        except _NotUnderstoodError as reason:
+        except NotUnderstoodError as reason:
             unrecognised.append((entry.key, str(reason)))
     return NamedMatrices(tuple(records), unrecognised)
 
@@ -223,10 +224,6 @@ def candidate_matrix(model: nn.Module) -> NamedMatrix:
     return candidates[0]
 
 
-class _NotUnderstoodError(Exception):
-    """The reason why an entry gives no matrix."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
     key: str
@@ -237,30 +234,27 @@ def _usable_matrices(table: Tensors) -> tuple[dict[str, _Entry], list[tuple[str,
     """Give the tensors of two or more dimensions, by key without wrappers, and why others are of no use."""
     usable: dict[str, _Entry] = {}
     unrecognised = list(table.unrecognised)
-    for key, tensor in table.tensors.items():
+    for key, stored in table.entries.items():
         leaf = key.rpartition(".")[2]
-        if tensor.ndim < 2 or leaf.startswith("bias") or table.kinds.get(key) == "scale":
+        if len(stored.shape) < 2 or leaf.startswith("bias") or table.kinds.get(key) == "scale":
             continue
         bare = _WRAPPERS.sub("", key)
         try:
-            usable[key if bare in usable else bare] = _Entry(key, _float_values(tensor))
-        except _NotUnderstoodError as reason:
+            usable[key if bare in usable else bare] = _Entry(key, _float_values(stored))
+        except NotUnderstoodError as reason:
             unrecognised.append((key, str(reason)))
     return usable, unrecognised
 
 
-def _float_values(tensor: Tensor) -> NDArray[np.float64]:
-    if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_meta:
-        raise _NotUnderstoodError("a quantised, sparse or meta tensor; convert it to a dense one first")
+def _float_values(stored: Stored) -> NDArray[np.float64]:
+    tensor = stored.read()
     if not tensor.dtype.is_floating_point:
-        raise _NotUnderstoodError(
-            f"numbers of type {str(tensor.dtype).removeprefix('torch.')}, not real weights"
-        )
+        raise NotUnderstoodError(f"numbers of type {stored.dtype}, not real weights")
     if tensor.numel() == 0:
-        raise _NotUnderstoodError(f"empty, shape {tuple(tensor.shape)}")
+        raise NotUnderstoodError(f"empty, shape {tuple(tensor.shape)}")
     values = tensor.detach().to("cpu", torch.float64, copy=True).numpy()
     if not np.isfinite(values).all():
-        raise _NotUnderstoodError(f"{int((~np.isfinite(values)).sum())} NaN or infinite entries")
+        raise NotUnderstoodError(f"{int((~np.isfinite(values)).sum())} NaN or infinite entries")
     return values
 
 
@@ -275,7 +269,7 @@ def _recurrent_records(usable: dict[str, _Entry], name: str, origin: str) -> lis
     entry, back = usable[name], usable.get(f"{stem}weight_hr{suffix}")
     gates, h = _gates_and_width(usable.get(f"{stem}weight_hh{suffix}"), back)
     if entry.values.ndim != 2 or (what != "hr" and entry.values.shape[0] != len(gates) * h):
-        raise _NotUnderstoodError(f"shape {entry.values.shape} does not fit {len(gates)} gates of width {h}")
+        raise NotUnderstoodError(f"shape {entry.values.shape} does not fit {len(gates)} gates of width {h}")
     if what == "hr":
         return [NamedMatrix(name, layer, direction, "", "projection", entry.values, f"{origin}: {entry.key}")]
     records = []
@@ -294,7 +288,7 @@ def _recurrent_records(usable: dict[str, _Entry], name: str, origin: str) -> lis
 def _gates_and_width(hidden: _Entry | None, back: _Entry | None) -> tuple[tuple[str, ...], int]:
     """Read gates and width h off weight_hh: (gates x h, h), or (4 x h, p) beside weight_hr (p, h)."""
     if hidden is None:
-        raise _NotUnderstoodError(
+        raise NotUnderstoodError(
             "weight_hh of the same layer is missing or unusable, so the gates are not known"
         )
     rows, columns = hidden.values.shape[0], hidden.values.shape[-1]
@@ -303,7 +297,7 @@ def _gates_and_width(hidden: _Entry | None, back: _Entry | None) -> tuple[tuple[
     if back is not None:
         fits = fits and rows == 4 * h and back.values.shape == (columns, h)
     if not fits:
-        raise _NotUnderstoodError(
+        raise NotUnderstoodError(
             f"weight_hh has shape {hidden.values.shape}, which is none of nn.RNN, nn.GRU or nn.LSTM"
         )
     return GATES[rows // h], h
@@ -314,9 +308,9 @@ def _plain_records(name: str, entry: _Entry, kind: str, origin: str) -> list[Nam
     layer, _, leaf = name.rpartition(".")
     values, where = entry.values, f"{origin}: {entry.key}"
     if kind.startswith("!"):
-        raise _NotUnderstoodError(kind.removeprefix("!").strip())
+        raise NotUnderstoodError(kind.removeprefix("!").strip())
     if "parametrizations." in name or leaf.endswith(("_g", "_v")):
-        raise _NotUnderstoodError(
+        raise NotUnderstoodError(
             "a factor of a parametrised weight; call torch.nn.utils.parametrize.remove_parametrizations first"
         )
     if leaf == "in_proj_weight" and values.ndim == 2 and values.shape[0] == 3 * values.shape[1]:
@@ -328,7 +322,7 @@ def _plain_records(name: str, entry: _Entry, kind: str, origin: str) -> list[Nam
     if leaf in {"q_proj_weight", "k_proj_weight", "v_proj_weight"} and values.ndim == 2:
         return [NamedMatrix(name, 0, "forward", "", "attention", values, where)]
     if leaf != "weight" and not (kind == ANY_ARRAY and values.ndim == 2):
-        raise _NotUnderstoodError(
+        raise NotUnderstoodError(
             "its name follows no convention; pass {'weight_hh': W} or {'weight': W} to read it"
         )
     if values.ndim > 2:

@@ -267,7 +267,6 @@ def test_other_precisions_are_widened_exactly(dtype: torch.dtype) -> None:
         ("weight", torch.zeros(2, 2, dtype=torch.int8), "numbers of type int8, not real weights"),
         ("mask", torch.zeros(2, 2, dtype=torch.bool), "numbers of type bool"),
         ("weight", torch.zeros(2, 2, dtype=torch.complex64), "numbers of type complex64"),
-        ("weight", torch.zeros(2, 2).to_sparse(), "sparse"),
         ("weight", torch.zeros(2, 2, device="meta"), "meta"),
         ("W", torch.zeros(2, 2), "its name follows no convention; pass {'weight_hh': W}"),
         ("weight_hh_l0", torch.zeros(5, 3), r"weight_hh has shape \(5, 3\), which is none of nn\.RNN"),
