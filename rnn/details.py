@@ -1,4 +1,4 @@
-"""What is known about one matrix beyond its row in the table: certificates, portrait, growth, singular values."""
+"""What is known about one matrix beyond its row in the table: intervals, portrait, growth, distribution."""
 
 from __future__ import annotations
 

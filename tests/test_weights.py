@@ -448,7 +448,7 @@ def test_sources_know_where_they_come_from() -> None:
     table = read_source(nn.Linear(2, 3))
     assert table.origin == "Linear"
     assert table.kinds == {"weight": "linear"}
-    assert list(table.tensors) == ["weight", "bias"]
+    assert list(table.entries) == ["weight", "bias"]
 
 
 def test_a_matrix_is_found_by_name() -> None:
