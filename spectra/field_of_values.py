@@ -263,7 +263,10 @@ def numerical_radius(A: ArrayLike | SchurForm) -> Extremum:
     """
     matrix, scale = unit_scaled(matrix_of(A))
     with one_blas_thread():
-        found = outermost_point(matrix)
+        if isinstance(A, SchurForm):
+            found = A.once("outermost_point", lambda: outermost_point(matrix))
+        else:
+            found = outermost_point(matrix)
     return dataclasses.replace(
         found,
         value=found.value * scale,

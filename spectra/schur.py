@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,8 @@ from spectra.checks import Matrix, square_matrix
 from spectra.errors import ConvergenceError
 from spectra.lapack import schur_factor
 from spectra.scaling import SMALLEST_UNIT, rescaled, unit_scaled
+
+Found = TypeVar("Found")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,7 @@ class SchurForm:
     scale: float
     eigenvalues: NDArray[np.complex128]
     entry_roundoff: float = 0.0
+    _found: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @property
     def n(self) -> int:
@@ -50,6 +54,26 @@ class SchurForm:
     def is_real(self) -> bool:
         """Whether A is real, so that everything about it is symmetric in the real axis."""
         return self.A.dtype == np.float64
+
+    def once(self, name: str, compute: Callable[[], Found]) -> Found:
+        """Give what `compute` gives; it is computed at the first call with this name only.
+
+        Parameters
+        ----------
+        name : str
+            What is computed: something about A that costs much and that several measures ask for.
+        compute : callable
+            Takes nothing; what it gives must not be changed later.
+
+        Returns
+        -------
+        object
+            What it gave.
+        """
+        if name not in self._found:
+            self._found[name] = compute()
+        found: Found = self._found[name]
+        return found
 
     def __repr__(self) -> str:
         """One line."""

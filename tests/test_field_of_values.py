@@ -348,3 +348,16 @@ def test_a_failure_of_lapack_is_a_convergence_error(monkeypatch):
     for measure in (numerical_range, numerical_radius):
         with pytest.raises(ConvergenceError, match="heevr failed"):
             measure(np.eye(2))
+
+
+def test_a_schur_form_remembers_its_numerical_radius(monkeypatch: pytest.MonkeyPatch) -> None:
+    form = schur_form(np.random.default_rng(0).normal(size=(6, 6)))
+    first = numerical_radius(form)
+    assert first.value == numerical_radius(form.A).value
+    monkeypatch.setattr("spectra.field_of_values.outermost_point", None)
+    first.points[:] = 0  # what a caller does with a result changes no later one
+    again = numerical_radius(form)
+    assert again.value == first.value
+    assert again.points.any()
+    with pytest.raises(TypeError):
+        numerical_radius(form.A)
