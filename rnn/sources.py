@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnn.modules import tensors_of_module
 from rnn.tensors import ANY_ARRAY, Stored, Tensors, stored_tensor
 from rnn.training import read_torch_file
 from spectra.errors import UnsupportedModelError
@@ -38,7 +39,7 @@ def read_source(source: Any) -> Tensors:
         If it is nothing of the kind, or holds no tensor.
     """
     if isinstance(source, nn.Module):
-        table = _from_module(source)
+        table = tensors_of_module(source)
     elif isinstance(source, Mapping):
         table = _from_mapping(source, "state_dict")
     elif isinstance(source, (str, os.PathLike)):
@@ -53,33 +54,6 @@ def read_source(source: Any) -> Tensors:
             f"source ({table.origin}) holds no tensors; pass a model with parameters, or its state_dict()"
         )
     return table
-
-
-def _from_module(model: nn.Module) -> Tensors:
-    kinds = {}
-    for name, module in model.named_modules():
-        kind = next((text for classes, text in _MODULE_KINDS if isinstance(module, classes)), "")
-        if isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups > 1:
-            kind = "! a transposed convolution in groups is not read yet"
-        if kind:
-            kinds[f"{name}.weight" if name else "weight"] = kind
-    with torch.no_grad():
-        state = {
-            key: stored_tensor(value)
-            for key, value in model.state_dict().items()
-            if isinstance(value, Tensor)
-        }
-    return Tensors(type(model).__name__, state, kinds, [])
-
-
-_MODULE_KINDS: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
-    ((nn.Linear,), "linear"),
-    ((nn.Embedding, nn.EmbeddingBag), "embedding"),
-    ((nn.modules.conv._ConvTransposeNd,), "transposed convolution"),
-    ((nn.modules.conv._ConvNd,), "convolution"),
-    ((nn.Bilinear,), "! a bilinear form is no matrix"),
-    ((nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase), "scale"),
-)
 
 
 _DEEPEST = 100  # dictionaries within each other that are still opened

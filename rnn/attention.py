@@ -1,0 +1,1 @@
+"""Query, key and value of attention."""
