@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +83,28 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page under a heading of its own.
+
+    Attributes
+    ----------
+    title : str
+        Heading.
+    text : sequence of str
+        Paragraphs.
+    tables : sequence of Table
+        The tables.
+    pictures : sequence of Picture
+        The figures.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Report:
     """What a page holds, from top to bottom.
 
@@ -136,19 +160,90 @@ def render_report(report: Report) -> str:
     ValueError
         If a row of a table has not as many cells as the table has heads.
     """
-    from jinja2 import Environment, StrictUndefined
+    check_tables(report.tables)
+    return render_page("report.html.j2", report=report)
 
-    for table in report.tables:
+
+def check_tables(tables: Iterable[Table]) -> None:
+    """Refuse tables that cannot be written.
+
+    Parameters
+    ----------
+    tables : iterable of Table
+        The tables.
+
+    Raises
+    ------
+    ValueError
+        If a row has not as many cells as the table has heads.
+    """
+    for table in tables:
         for row in table.rows:
             if len(row) != len(table.heads):
                 raise ValueError(
                     f"table {table.title!r} has {len(table.heads)} heads and a row of {len(row)} cells"
                 )
-    template = files("rnn").joinpath("report.html.j2").read_text(encoding="utf-8")
+
+
+def render_page(template: str, **content: Any) -> str:
+    """Fill a template of this package.
+
+    Parameters
+    ----------
+    template : str
+        Its file name.
+    **content
+        What it needs; every text is escaped, and characters that cannot be seen are spelt out.
+
+    Returns
+    -------
+    str
+        The page, which can be written in UTF-8.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Markup):
+            return Markup(visible(str(value)))
+        return visible(value) if isinstance(value, str) else value
+
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: files("rnn").joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.from_string(template).render(report=report)
+    return environment.get_template(template).render(**content)
+
+
+def visible(text: str) -> str:
+    """Give a text with control characters, marks of writing direction and lone surrogates spelt out.
+
+    Parameters
+    ----------
+    text : str
+        Such as the name of a tensor in a file of somebody else.
+
+    Returns
+    -------
+    str
+        The same where all characters can be seen; line ends and tabs stay.
+
+    Examples
+    --------
+    >>> print(visible("weight\\u202e"))
+    weight\\u202e
+    """
+    if text.isprintable():
+        return text
+    hidden = {"Cc", "Cf", "Cs"}
+    return "".join(
+        ascii(letter)[1:-1] if unicodedata.category(letter) in hidden and letter not in "\n\t" else letter
+        for letter in text
+    )
 
 
 def prose(text: str) -> str:

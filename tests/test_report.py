@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from rnn.report import Cell, Picture, Report, Table, prose, render_report
+from rnn.report import Cell, Picture, Report, Table, prose, render_report, visible
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -70,7 +70,7 @@ def test_every_text_is_escaped():
     text = render_report(report(EVIL))
     assert "<script>" not in text
     page = Page(text)
-    assert "".join(page.words).count(EVIL) == 20  # every field once, the title twice
+    assert "".join(page.words).count(EVIL) == 21  # every field once, titles twice
     assert page.all("img")[0]["alt"] == EVIL
     assert page.all("td")[0]["title"] == EVIL
 
@@ -87,7 +87,15 @@ def test_links_lead_somewhere_and_names_are_unique():
 def test_sections_without_content_are_left_out():
     page = Page(render_report(report(method=[], figures=[], limits=[])))
     links = [link["href"] for link in page.all("a")]
-    assert links == ["#words", "#found", "#tables", "#words", "#repeat", "#words"]  # lead, contents, findings
+    assert links == [
+        "#main",
+        "#words",
+        "#found",
+        "#tables",
+        "#words",
+        "#repeat",
+        "#words",
+    ]  # skip, lead, contents
     assert page.all("img") == []
     assert len(page.all("section")) == 4
 
@@ -119,3 +127,19 @@ def test_a_ragged_table_is_refused():
 
 def test_prose_joins_lines_and_keeps_no_break_spaces():
     assert prose("  one\n     two\u00a0%  ") == "one two\u00a0%"
+
+
+def test_letters_that_cannot_be_seen_are_spelt_out():
+    hostile = "a\u202eb\u200b\x00\ud800c\n\td"
+    assert visible(hostile) == "a\\u202eb\\u200b\\x00\\ud800c\n\td"
+    assert visible("ρ ≤ 1\u00a0%") == "ρ ≤ 1\u00a0%"
+    page = render_report(report(hostile))
+    assert "a\\u202eb\\u200b\\x00\\ud800c" in page
+    assert not set("\u202e\u200b\x00\ud800") & set(page)
+    page.encode()
+
+
+def test_a_link_skips_to_the_contents():
+    page = Page(render_report(report()))
+    assert page.all("a")[0]["href"] == "#main"
+    assert page.all("main")[0]["id"] == "main"
