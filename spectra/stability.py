@@ -181,7 +181,32 @@ def kreiss_constant(A: ArrayLike | SchurForm, *, dynamics: str, rtol: float = 1e
     rtol = positive(rtol, "rtol")
     if not 1e-8 <= rtol <= 0.5:
         raise ValueError(f"rtol is {rtol}; expected 1e-8 <= rtol <= 0.5, such as 1e-3")
-    form = schur_form(A)
+    found, doubt = kreiss_interval(schur_form(A), dynamics, rtol)
+    if doubt:
+        warn(doubt, AccuracyWarning, stacklevel=2)
+    return found
+
+
+def kreiss_interval(form: SchurForm, dynamics: str, rtol: float) -> tuple[Extremum, str]:
+    """Kreiss constant of a checked matrix without a warning: what it would say is given beside it.
+
+    Parameters
+    ----------
+    form : SchurForm
+        The matrix.
+    dynamics : {"discrete", "continuous"}
+        As for `kreiss_constant`.
+    rtol : float
+        Relative width of the interval asked for.
+
+    Returns
+    -------
+    Extremum
+        The constant.
+    str
+        Why the interval is wider than asked for; empty where it is not.
+    """
     refuse_overflow(norm_bound(form), "the entries of A")
+    search = KreissSearch(form, dynamics, rtol)
     with one_blas_thread():
-        return KreissSearch(form, dynamics, rtol).constant()
+        return search.constant(), search.doubt

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from warnings import warn
 
 import numpy as np
 
 from spectra.curves import CIRCLES, LINES, Curves, mirrored
-from spectra.errors import AccuracyWarning
 from spectra.field_of_values import numerical_abscissa, numerical_radius
 from spectra.minima import Lowest, Sampler, lowest, proven_lowest
 from spectra.nonnormality import henrici_departure
@@ -88,6 +86,7 @@ class KreissSearch:
         self.climbed: list[float] = []  # places of the local maxima found
         self.levels: list[float] = []
         self.bounds: list[float] = []  # of the log of the resolvent norm
+        self.doubt = ""  # why the interval is wider than it should be
 
     def constant(self) -> Extremum:
         """Kreiss constant with its interval."""
@@ -107,21 +106,18 @@ class KreissSearch:
 
     def _contracts(self, most: float) -> bool:
         """Whether w(A) <= most; w(A) itself costs as much as all the rest, and is seldom needed."""
-        form = self.sampler.form
-        if spectral_norm(form) <= most:
+        if spectral_norm(self.sampler.form) <= most:
             return True
-        return self.reach <= 1.02 * most and numerical_radius(form).value <= most
+        return self.reach <= 1.02 * most and numerical_radius(self.form).value / self.region.unit <= most
 
     def _searched(self) -> Extremum:
         state = self._bounded(self.boundary)
         if self.region.excess >= 0 or state.lower <= 0:
             above_noise = math.sqrt(self.sampler.floor * self.sampler.reach)
             self._climb(self.boundary + max(state.value, above_noise), state.place, state.gap)
-            warn(
+            self.doubt = (
                 "an eigenvalue of A lies on the boundary of stability up to rounding: the Kreiss constant "
-                "has no upper bound; scale A down, or shift it, by more than its rounding level",
-                AccuracyWarning,
-                stacklevel=4,
+                "has no upper bound; scale A down, or shift it, by more than its rounding level"
             )
             return self._result(np.inf)
         self._climb_from_ray(state)
@@ -134,11 +130,9 @@ class KreissSearch:
                 return self._result(max(upper, self.peak.value))
             self._bounded(level)
             upper, level = self._largest_bound()
-        warn(
+        self.doubt = (
             f"the Kreiss constant is not bounded to rtol = {self.rtol} with {len(self.levels)} curves; the "
-            "interval says how far it is",
-            AccuracyWarning,
-            stacklevel=4,
+            "interval says how far it is"
         )
         return self._result(upper)
 
