@@ -33,12 +33,16 @@ class Measure:
         One sentence: what it is and what it says.
     square : bool
         Whether only square matrices have it.
+    studied : bool
+        Whether `matrix_measures` computes it, for studies of many models; the others take longer, or are
+        infinite or zero for most trained matrices.
     """
 
     name: str
     label: str
     definition: str
     square: bool = True
+    studied: bool = True
 
 
 MEASURES = (
@@ -105,7 +109,58 @@ MEASURES = (
         "pseudospectral sensitivity",
         "(pseudospectral radius - spectral radius)/ε: 1 for normal matrices, more for others.",
     ),
+    Measure(
+        "condition_number",
+        "condition number",
+        "Largest over smallest singular value: how unevenly directions are stretched.",
+        square=False,
+        studied=False,
+    ),
+    Measure(
+        "largest_eigenvalue_condition_number",
+        "largest eigenvalue condition number",
+        "How many times its own norm a small perturbation can move the most sensitive eigenvalue.",
+        studied=False,
+    ),
+    Measure(
+        "numerical_radius",
+        "numerical radius",
+        "Largest |x*Ax| over unit vectors x: between the spectral radius and the spectral norm; if it is at "
+        "most 1, no power of A exceeds norm 2.",
+        studied=False,
+    ),
+    Measure(
+        "distance_to_instability",
+        "distance to instability",
+        "Norm of the smallest change of A that brings an eigenvalue to the boundary of stability (the unit "
+        "circle; in continuous time the imaginary axis); 0 where one is outside.",
+        studied=False,
+    ),
+    Measure(
+        "kreiss_constant",
+        "Kreiss constant",
+        "A state can grow at least this many times before it decays; 1 where nothing need grow, infinite "
+        "where the growth never ends.",
+        studied=False,
+    ),
+    Measure(
+        "singular_value_outliers",
+        "singular value outliers",
+        "Number of singular values beyond what a matrix of pure noise of this shape and size would have: "
+        "directions that training has written into it.",
+        square=False,
+        studied=False,
+    ),
+    Measure(
+        "marchenko_pastur_distance",
+        "distance from the Marchenko-Pastur law",
+        "Kolmogorov-Smirnov distance between the other singular values and those of pure noise: near 0 for "
+        "an untrained matrix with independent entries.",
+        square=False,
+        studied=False,
+    ),
 )
+STUDIED = tuple(measure for measure in MEASURES if measure.studied)
 
 
 def column_label(column: str) -> str:
@@ -138,7 +193,7 @@ def column_label(column: str) -> str:
 
 
 def matrix_measures(A: ArrayLike, *, epsilon: float = EPSILON) -> dict[str, float]:
-    """Every measure of one matrix, by name, in the order of `MEASURES`.
+    """Measures of one matrix for studies of many models, by name, in the order of `STUDIED`.
 
     Parameters
     ----------
@@ -189,4 +244,4 @@ def matrix_measures(A: ArrayLike, *, epsilon: float = EPSILON) -> dict[str, floa
             "pseudospectral_abscissa": pseudospectral_abscissa(form, epsilon).value,
             "pseudospectral_sensitivity": (reach - radius) / epsilon,
         }
-    return {measure.name: found[measure.name] for measure in MEASURES if measure.name in found}
+    return {measure.name: found[measure.name] for measure in STUDIED if measure.name in found}

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import spectra
-from rnn.measures import MEASURES
+from rnn.measures import STUDIED
 from rnn.models import CELLS, ModelConfig, build_model
 from rnn.study.demo import (
     BUDGETS,
@@ -64,7 +64,7 @@ def made_up(count=6):
             row |= {f"{'n' if trial.cell == 'gru' else 'g'}_{name}": row[name] for name in NAMES}
         row |= {
             f"jacobian_{measure.name}": rng.uniform(1, 2)
-            for measure in MEASURES
+            for measure in STUDIED
             if trial.cell != "feedforward" or not measure.square
         }
         row |= {f"{what}_{rate}": rng.uniform(0.2, 0.8) for rate in RATES for what in ("success", "fooling")}
@@ -292,7 +292,7 @@ def test_the_page_names_everything_a_reader_needs(pages):
     ):
         assert wanted in text
     assert "One network failed and is missing (<a network>): ValueError: <bad>" in text
-    for measure in MEASURES:
+    for measure in STUDIED:
         assert measure.definition in text
     assert len(page.alts) == 3
     assert all(len(alt) > 40 for alt in page.alts)

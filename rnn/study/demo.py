@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnn.dynamics import input_jacobian, mean_state_jacobian
 from rnn.harness import attack
-from rnn.measures import BASELINES, MEASURES, matrix_measures
+from rnn.measures import BASELINES, STUDIED, matrix_measures
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.study.demo_pages import checked_folder, demo_pages, write_folder
 from rnn.study.engine import TrialResult, run_trials
@@ -35,7 +35,7 @@ OUTCOME = "fooling_pgd_linf_0.06"
 GAINS = (0.25, 3.0)
 EPOCHS = 20
 HIDDEN = 32
-NAMES = tuple(measure.name for measure in MEASURES)
+NAMES = tuple(measure.name for measure in STUDIED)
 GATES = ("r", "z", "n", "i", "f", "g", "o")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success, figure_png
-from rnn.measures import BASELINES, MEASURES, column_label
+from rnn.measures import BASELINES, STUDIED, column_label
 from rnn.report import Cell, Picture, Report, Table, prose, render_report
 from rnn.study.demo_words import correlation_words, glossary, method_words, portrait_words, success_words
 from rnn.study.engine import TrialResult
@@ -41,7 +41,7 @@ SHOWN = (
     "pseudospectral_sensitivity",
     "jacobian_spectral_norm",
 )
-ALL = (*(measure.name for measure in MEASURES), *(f"jacobian_{measure.name}" for measure in MEASURES))
+ALL = (*(measure.name for measure in STUDIED), *(f"jacobian_{measure.name}" for measure in STUDIED))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

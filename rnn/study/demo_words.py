@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rnn.figures import CELL_LABELS
-from rnn.measures import EPSILON, MEASURES, column_label
+from rnn.measures import EPSILON, STUDIED, column_label
 from rnn.report import prose
 
 if TYPE_CHECKING:
@@ -169,5 +169,5 @@ def glossary() -> list[tuple[str, str]]:
         ("normal, non-normal", prose(normal)),
         ("ε-pseudospectrum", prose(pseudospectrum)),
         ("Jacobian", prose(jacobian)),
-        *((measure.label, measure.definition) for measure in MEASURES),
+        *((measure.label, measure.definition) for measure in STUDIED),
     ]
