@@ -93,6 +93,7 @@ ORDER = [
     "rnn.lyapunov",
     "rnn.propagation",
     "rnn.measures",
+    "rnn.number_formats",
     "rnn.details",
     "rnn.report",
     "rnn.diagnosis",
