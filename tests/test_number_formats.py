@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import squares
 
 from rnn.number_formats import NUMBER_FORMATS, RoundingEffect, rounded, rounding_effect, rounding_effects
 from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
 from spectra.schur import schur_form
 from spectra.spectrum import spectral_abscissa, spectral_radius
-from tests.strategies import squares
 
 FLOATS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float8_e4m3fn": torch.float8_e4m3fn}
 
