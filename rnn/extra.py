@@ -1,10 +1,17 @@
-"""The packages of the extra [rnn]: which are missing, and what to do about it."""
+"""The packages of the extras [rnn] and [onnx]: which are missing, and what to do about it."""
 
 from __future__ import annotations
 
 import importlib.util
 
-PACKAGES = {"torch": "torch", "sklearn": "scikit-learn", "pandas": "pandas", "jinja2": "jinja2"}
+PACKAGES = {
+    "torch": "torch",
+    "sklearn": "scikit-learn",
+    "pandas": "pandas",
+    "jinja2": "jinja2",
+    "safetensors": "safetensors",
+}
+ONNX_PACKAGES = {"onnx": "onnx"}
 
 
 def advice(what: str, missing: list[str]) -> str:
@@ -26,13 +33,20 @@ def advice(what: str, missing: list[str]) -> str:
     --------
     >>> advice("train", ["sklearn"])
     "train needs scikit-learn, not installed here: pip install 'spectra-rnn[rnn]' (in a clone '.[rnn]')"
+    >>> print(advice("this", ["onnx"]))
+    this needs onnx, not installed here: pip install 'spectra-rnn[rnn,onnx]' (in a clone '.[rnn,onnx]')
     """
-    names = ", ".join(PACKAGES[name] for name in missing)
-    return f"{what} needs {names}, not installed here: pip install 'spectra-rnn[rnn]' (in a clone '.[rnn]')"
+    known = PACKAGES | ONNX_PACKAGES
+    names = ", ".join(known[name] for name in missing)
+    extras = "rnn,onnx" if ONNX_PACKAGES.keys() & set(missing) else "rnn"
+    return (
+        f"{what} needs {names}, not installed here: "
+        f"pip install 'spectra-rnn[{extras}]' (in a clone '.[{extras}]')"
+    )
 
 
 def missing_packages() -> list[str]:
-    """Give the import names of the packages of the extra that cannot be found.
+    """Give the import names of the packages of the extra [rnn] that cannot be found.
 
     Returns
     -------
@@ -40,3 +54,22 @@ def missing_packages() -> list[str]:
         Empty when all are there.
     """
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def require(name: str, *, what: str) -> None:
+    """Refuse to go on without a package.
+
+    Parameters
+    ----------
+    name : str
+        Its import name.
+    what : str
+        What needs it.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If it cannot be found.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise ModuleNotFoundError(advice(what, [name]), name=name)

@@ -13,8 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnn.hub_folders import read_folder, with_config
 from rnn.modules import tensors_of_module
-from rnn.tensors import ANY_ARRAY, Stored, Tensors, stored_tensor
+from rnn.neighbours import readable_file
+from rnn.numpy_files import read_numpy
+from rnn.safetensor_files import read_safetensors
+from rnn.shards import INDEX, lone_shard, read_index
+from rnn.tensors import Stored, Tensors, stored_tensor
 from rnn.training import read_torch_file
 from spectra.errors import UnsupportedModelError
 
@@ -26,7 +31,7 @@ def read_source(source: Any) -> Tensors:
     ----------
     source : nn.Module, mapping, or path
         A module, a state_dict, a training checkpoint with nested dictionaries, or a path to a file with a
-        suffix in `FORMATS`.
+        suffix in `FORMATS`, to the index of a model in shards, or to a folder of weights.
 
     Returns
     -------
@@ -37,6 +42,10 @@ def read_source(source: Any) -> Tensors:
     ------
     UnsupportedModelError
         If it is nothing of the kind, or holds no tensor.
+    ValueError
+        If a file is damaged or cannot be opened.
+    FileNotFoundError
+        If nothing is at the path.
     """
     if isinstance(source, nn.Module):
         table = tensors_of_module(source)
@@ -103,13 +112,20 @@ def _leaves(
 
 
 def _from_path(path: Path) -> Tensors:
-    reader = FORMATS.get(path.suffix.lower())
-    if reader is None:
+    if os.path.isdir(path):
+        return read_folder(path, FORMATS)
+    readable_file(path)
+    if path.name.endswith(INDEX):
+        return with_config(read_index(path, FORMATS), path.parent)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise UnsupportedModelError(
-            f"source {path} has the suffix {path.suffix!r}; expected one of {', '.join(FORMATS)}: "
-            "save model.state_dict() with torch.save to a .pt file"
+            f"source {path} has the suffix {path.suffix!r}; expected one of {', '.join(FORMATS)}, a "
+            f"*{INDEX}, or a folder: save model.state_dict() with torch.save to a .pt file"
         )
-    return reader(path)
+    table = FORMATS[suffix](path)
+    table = dataclasses.replace(table, unrecognised=[*table.unrecognised, *lone_shard(path)])
+    return with_config(table, path.parent) if suffix in {".safetensors", ".bin"} else table
 
 
 def _from_torch_file(path: Path) -> Tensors:
@@ -124,24 +140,11 @@ def _from_torch_file(path: Path) -> Tensors:
     return _from_mapping(content, path.name)
 
 
-def _from_numpy_file(path: Path) -> Tensors:
-    with open(path, "rb") as file:
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            content = {path.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-        except Exception as error:  # a damaged archive fails in a dozen ways
-            first = (str(error).strip() or "it ends too early").splitlines()[0]
-            first = "it holds Python objects, or is damaged" if "pickle" in first else first
-            raise ValueError(
-                f"source {path} is no readable {path.suffix} file of numbers ({first}); save it again"
-            ) from None
-    table = _from_mapping(content, path.name)
-    return dataclasses.replace(table, kinds=dict.fromkeys(table.entries, ANY_ARRAY))
-
-
 FORMATS: dict[str, Callable[[Path], Tensors]] = {
     ".pt": _from_torch_file,
     ".pth": _from_torch_file,
-    ".npz": _from_numpy_file,
-    ".npy": _from_numpy_file,
+    ".npz": read_numpy,
+    ".npy": read_numpy,
+    ".bin": _from_torch_file,
+    ".safetensors": read_safetensors,
 }
