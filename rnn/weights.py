@@ -2,132 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+import math
 import re
-from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from rnn.attention import conv1d_names, fused_records, is_attention, is_fused
+from rnn.factors import Weight, whole_weights
+from rnn.gates import GATES, is_recurrent, leaky, recurrent_records
+from rnn.matrices import NamedMatrices, NamedMatrix
 from rnn.models import FeedForward
 from rnn.sources import read_source
-from rnn.tensors import ANY_ARRAY, NotUnderstoodError, Stored, Tensors
+from rnn.tensors import ANY_ARRAY, NotUnderstoodError
+from spectra.checks import one_of, positive
 from spectra.errors import UnsupportedModelError
 
-GATES = {1: ("",), 3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # in the order in which torch stacks them
+__all__ = ["GATES", "NamedMatrices", "NamedMatrix", "candidate_matrix", "named_matrices"]
 
-_RECURRENT = re.compile(
-    r"(?P<sort>weight|bias)_(?P<what>ih|hh|hr)(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?"
-)
-_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class NamedMatrix:
-    """One matrix of a trained network, and where it stood.
-
-    Attributes
-    ----------
-    name : str
-        Key of the tensor without wrappers, with the gate in brackets: ``rnn.weight_hh_l0[n]``.
-    layer : int
-        Layer of a recurrent stack, else 0.
-    direction : {"forward", "reverse"}
-        Direction of a recurrent layer, else "forward".
-    gate : {"i", "f", "g", "o", "r", "z", "n", ""}
-        Gate of an LSTM (i, f, g, o) or GRU (r, z, n), else "".
-    role : {"recurrent", "input", "linear", "embedding", "convolution", "attention", "projection"}
-        What it does.
-    matrix : ndarray of float64, shape (out, in)
-        Its values; a convolution as (out channels, in channels x kernel), an embedding as (dimensions,
-        words).
-    origin : str
-        Source, key and rows it was taken from.
-    """
-
-    name: str
-    layer: int
-    direction: str
-    gate: str
-    role: str
-    matrix: NDArray[np.float64]
-    origin: str
-
-    def __repr__(self) -> str:
-        """One line."""
-        rows, columns = self.matrix.shape
-        return f"NamedMatrix({self.name}, {self.role}, {rows} x {columns})"
+_EMBEDDING = re.compile(r"embed|(?:^|_)emb$|^wte$|^wpe$", re.IGNORECASE)
+_EXPERTS = re.compile(r"expert", re.IGNORECASE)
+_MOST = 5  # dimensions of the largest convolution: channels and three of space
+_UNKNOWN = {"", ANY_ARRAY}  # kinds that leave the reading to the name
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class NamedMatrices(Sequence[NamedMatrix]):
-    """The matrices of a network in order, and what was not understood.
-
-    Attributes
-    ----------
-    records : tuple of NamedMatrix
-        The matrices.
-    unrecognised : list of (str, str)
-        Each entry that this package does not understand or cannot use, with the reason. Vectors (biases,
-        scales, running statistics) and plain data are understood to be no matrices and are not listed.
-    """
-
-    records: tuple[NamedMatrix, ...]
-    unrecognised: list[tuple[str, str]]
-
-    @overload
-    def __getitem__(self, index: int | str) -> NamedMatrix: ...
-    @overload
-    def __getitem__(self, index: slice) -> NamedMatrices: ...
-    def __getitem__(self, index: int | str | slice) -> NamedMatrix | NamedMatrices:
-        """Give one matrix, by place or name, or some of them.
-
-        Returns
-        -------
-        NamedMatrix or NamedMatrices
-            One for an int or a name, several for a slice.
-
-        Raises
-        ------
-        KeyError
-            If no matrix has this name.
-        """
-        if isinstance(index, str):
-            found = [record for record in self.records if record.name == index]
-            if not found:
-                names = ", ".join(record.name for record in self.records)
-                raise KeyError(f"no matrix is named {index!r}; there are {names}")
-            return found[0]
-        if isinstance(index, slice):
-            return NamedMatrices(self.records[index], self.unrecognised)
-        return self.records[index]
-
-    def __len__(self) -> int:
-        """Give the number of matrices."""
-        return len(self.records)
-
-    def __repr__(self) -> str:
-        """One line for each matrix and each entry that was not understood."""
-        noun = "matrix" if len(self.records) == 1 else "matrices"
-        lines = [f"{len(self.records)} {noun}, {len(self.unrecognised)} entries not understood"]
-        lines += [
-            f"  {record.name}: {record.role}, {' x '.join(map(str, record.matrix.shape))}" for record in self
-        ]
-        lines += [f"  not understood: {key}: {reason}" for key, reason in self.unrecognised]
-        return "\n".join(lines)
-
-
-def named_matrices(source: Any) -> NamedMatrices:
+def named_matrices(
+    source: Any, *, orientation: str | None = None, leak: float | None = None, dt: float | None = None
+) -> NamedMatrices:
     """Give every weight matrix of a trained network by name, recurrent ones gate by gate.
 
     Parameters
     ----------
     source : nn.Module, mapping, or path
-        A module, a state_dict, a training checkpoint with nested dictionaries, or a path to a ``.pt``,
-        ``.pth``, ``.npz`` or ``.npy`` file. Nothing in it is changed, no code of a file is run.
+        A module, a state_dict, a training checkpoint with nested dictionaries, or a path to a file or folder
+        in one of the formats of `rnn.sources`. Nothing in it is changed, no code of a file is run.
+    orientation : {"out_in", "in_out"}, optional
+        How arrays of ``.npz`` and ``.npy`` files are stored whose names follow no convention; left out,
+        "out_in".
+    leak : float, optional
+        The ungated cells are leaky, h' = (1 - a) h + a f(W h + ...), with this a in (0, 1]: their recurrent
+        matrices are given as the operator (1 - a) I + a W.
+    dt : float, optional
+        The ungated cells are Euler steps of this length of τ dh/dt = -h + f(W h + ...), with the time
+        constant τ = dt / leak (leak 1 when left out): their recurrent matrices are given as the operator
+        (W - I)/τ, with dynamics "continuous", in units of 1/dt.
 
     Returns
     -------
@@ -139,7 +59,9 @@ def named_matrices(source: Any) -> NamedMatrices:
     UnsupportedModelError
         If the source is no model at all.
     ValueError
-        If a file is damaged.
+        If a file is damaged, an option is out of range, or nothing in the source uses it.
+    TypeError
+        If `leak` or `dt` is no number.
     FileNotFoundError
         If there is no file at the path.
 
@@ -148,9 +70,19 @@ def named_matrices(source: Any) -> NamedMatrices:
     Recurrent layers are found by torch's names (``weight_hh_l0``, ``weight_hh_l1_reverse``, of cells
     ``weight_hh``); the number of gates follows from the shape. An LSTM with ``proj_size`` feeds
     h = W_hr (o tanh c) back into its gates; in terms of h the square matrix of a gate is W_hr W_gate.
-    Without the module, a ``weight`` with two dimensions is taken to be linear, or an embedding if its layer
-    is called so, and with more dimensions a convolution. Arrays of ``.npz`` and ``.npy`` files may have any
-    name and are taken to be (out, in).
+    Without the module, a ``weight`` with two dimensions is taken to be linear, (out, in), or an embedding if
+    its layer is called so, and with more dimensions a convolution. Names of wrappers (``module.``,
+    ``_orig_mod.``, ``_fsdp_wrapped_module.``) are left out.
+
+    Weights that stand in several tensors are composed: see `rnn.factors.whole_weights` for files, and
+    `rnn.modules.tensors_of_module` for live modules. For query, key and value see
+    `rnn.attention.fused_records`.
+
+    Each tensor is read once, one after the other, in its own precision, to see that it is finite; nothing of
+    a file is kept. `NamedMatrix.matrix` reads again. A module or mapping is copied as it is now.
+
+    A live module is not asked whether its cell is leaky: `leak` and `dt` come from whoever trained it. The
+    operators are those of the linearised cell with f' = 1.
 
     Examples
     --------
@@ -169,19 +101,45 @@ def named_matrices(source: Any) -> NamedMatrices:
     >>> gates = {record.name: record.matrix for record in named_matrices(torch.nn.GRU(3, 5))}
     >>> gates["weight_hh_l0[n]"].shape
     (5, 5)
+
+    A leaky cell:
+
+    >>> W = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    >>> (cell,) = named_matrices({"weight_hh": W}, leak=0.25)
+    >>> print(cell)
+    NamedMatrix(0.75 I + 0.25 weight_hh, recurrent, 2 x 2)
+    >>> cell.matrix.tolist()
+    [[0.75, -0.25], [0.25, 0.75]]
     """
+    _check_options(orientation, leak, dt)
     table = read_source(source)
-    usable, unrecognised = _usable_matrices(table)
+    found, unrecognised = whole_weights(table)
+    usable = _usable(found, unrecognised)
+    transposed = {name for name, weight in usable.items() if weight.kind.startswith("transposed linear")}
+    transposed |= conv1d_names(usable)
+    free = {name for name, weight in usable.items() if _is_free(weight)}
+    if orientation is not None and not free:
+        raise ValueError(
+            f"orientation {orientation!r} has no use: source ({table.origin}) holds no array of an .npz or "
+            ".npy file whose name follows no convention; leave it out"
+        )
+    transposed |= free if orientation == "in_out" else set()
     records: list[NamedMatrix] = []
-    for name, entry in usable.items():
+    for name, weight in usable.items():
         try:
-            if _RECURRENT.fullmatch(name.rpartition(".")[2]):
-                records += _recurrent_records(usable, name, table.origin)
+            if is_recurrent(name):
+                records += recurrent_records(usable, name, table.origin)
+            elif is_fused(name):
+                records += fused_records(
+                    usable, name, table.config, table.origin, transposed=name in transposed
+                )
             else:
-                records += _plain_records(name, entry, table.kinds.get(entry.key, ""), table.origin)
+                records += _plain_records(usable, name, table.origin, transposed=name in transposed)
         except NotUnderstoodError as reason:
-            unrecognised.append((entry.key, str(reason)))
-    return NamedMatrices(tuple(records), unrecognised)
+            unrecognised.append((weight.key, str(reason)))
+    if leak is not None or dt is not None:
+        records = _leaky(records, table.origin, leak, dt)
+    return NamedMatrices(tuple(records), [*table.unrecognised, *unrecognised])
 
 
 def candidate_matrix(model: nn.Module) -> NamedMatrix:
@@ -211,7 +169,7 @@ def candidate_matrix(model: nn.Module) -> NamedMatrix:
     """
     found = named_matrices(model)
     recurrent = [record for record in found if record.role == "recurrent" and record.gate in {"", "n", "g"}]
-    square = [record for record in found if record.role == "linear" and len(set(record.matrix.shape)) == 1]
+    square = [record for record in found if record.role == "linear" and len(set(record.shape)) == 1]
     if isinstance(model, FeedForward):
         square = [record for record in square if record.name == "hidden.weight"]
     candidates = recurrent or square
@@ -224,111 +182,112 @@ def candidate_matrix(model: nn.Module) -> NamedMatrix:
     return candidates[0]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Entry:
-    key: str
-    values: NDArray[np.float64]
+def _check_options(orientation: str | None, leak: float | None, dt: float | None) -> None:
+    if orientation is not None:
+        one_of(orientation, "orientation", ("out_in", "in_out"))
+    if leak is not None and positive(leak, "leak") > 1:
+        raise ValueError(f"leak is {leak}; expected 0 < leak <= 1, the share of the state a step renews")
+    if dt is not None:
+        positive(dt, "dt")
 
 
-def _usable_matrices(table: Tensors) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
-    """Give the tensors of two or more dimensions, by key without wrappers, and why others are of no use."""
-    usable: dict[str, _Entry] = {}
-    unrecognised = list(table.unrecognised)
-    for key, stored in table.entries.items():
-        leaf = key.rpartition(".")[2]
-        if len(stored.shape) < 2 or leaf.startswith("bias") or table.kinds.get(key) == "scale":
+def _usable(found: dict[str, Weight], unrecognised: list[tuple[str, str]]) -> dict[str, Weight]:
+    """Give the weights of two or more dimensions that are finite real numbers; list the others."""
+    usable = {}
+    for name, weight in found.items():
+        leaf = name.rpartition(".")[2]
+        if len(weight.shape) < 2 or leaf.startswith("bias") or weight.kind == "scale":
             continue
-        bare = _WRAPPERS.sub("", key)
         try:
-            usable[key if bare in usable else bare] = _Entry(key, _float_values(stored))
+            _check_values(weight)
         except NotUnderstoodError as reason:
-            unrecognised.append((key, str(reason)))
-    return usable, unrecognised
+            unrecognised.append((weight.key, str(reason)))
+        else:
+            usable[name] = weight
+    return usable
 
 
-def _float_values(stored: Stored) -> NDArray[np.float64]:
-    tensor = stored.read()
-    if not tensor.dtype.is_floating_point:
-        raise NotUnderstoodError(f"numbers of type {stored.dtype}, not real weights")
-    if tensor.numel() == 0:
-        raise NotUnderstoodError(f"empty, shape {tuple(tensor.shape)}")
-    values = tensor.detach().to("cpu", torch.float64, copy=True).numpy()
-    if not np.isfinite(values).all():
-        raise NotUnderstoodError(f"{int((~np.isfinite(values)).sum())} NaN or infinite entries")
-    return values
+def _check_values(weight: Weight) -> None:
+    """Read the values once, and see that they are finite real numbers."""
+    if weight.kind.startswith("!"):
+        raise NotUnderstoodError(weight.kind.removeprefix("!").strip())
+    values = weight.stored.read()
+    if not values.dtype.is_floating_point:
+        raise NotUnderstoodError(f"numbers of type {weight.stored.dtype}, not real weights")
+    if values.numel() == 0:
+        raise NotUnderstoodError(f"empty, shape {tuple(values.shape)}")
+    try:
+        finite = torch.isfinite(values.float() if values.element_size() == 1 else values)
+    except NotImplementedError:
+        raise NotUnderstoodError(f"numbers of type {weight.stored.dtype}, which torch cannot widen") from None
+    if not finite.all():
+        raise NotUnderstoodError(f"{int((~finite).sum())} NaN or infinite entries")
 
 
-def _recurrent_records(usable: dict[str, _Entry], name: str, origin: str) -> list[NamedMatrix]:
-    """Split one stacked tensor of a recurrent layer into its gates."""
-    prefix, dot, leaf = name.rpartition(".")
-    match = _RECURRENT.fullmatch(leaf)
-    assert match is not None
-    what, layer = match["what"], int(match["layer"] or 0)
-    direction = "reverse" if match["reverse"] else "forward"
-    stem, suffix = prefix + dot, leaf.removeprefix(f"weight_{what}")
-    entry, back = usable[name], usable.get(f"{stem}weight_hr{suffix}")
-    gates, h = _gates_and_width(usable.get(f"{stem}weight_hh{suffix}"), back)
-    if entry.values.ndim != 2 or (what != "hr" and entry.values.shape[0] != len(gates) * h):
-        raise NotUnderstoodError(f"shape {entry.values.shape} does not fit {len(gates)} gates of width {h}")
-    if what == "hr":
-        return [NamedMatrix(name, layer, direction, "", "projection", entry.values, f"{origin}: {entry.key}")]
-    records = []
-    for number, gate in enumerate(gates):
-        rows, label = slice(number * h, (number + 1) * h), f"[{gate}]" if gate else ""
-        matrix = np.ascontiguousarray(entry.values[rows])
-        title, where = name + label, entry.key + (f"[{rows.start}:{rows.stop}]" if gate else "")
-        if what == "hh" and back is not None:
-            matrix = back.values @ matrix
-            title, where = f"{stem}weight_hr{suffix} @ {title}", f"{back.key} @ {where}"
-        role = "recurrent" if what == "hh" else "input"
-        records.append(NamedMatrix(title, layer, direction, gate, role, matrix, f"{origin}: {where}"))
-    return records
+def _is_free(weight: Weight) -> bool:
+    """Tell whether an array's name follows no convention, and nothing needs it to."""
+    leaf = weight.name.rpartition(".")[2]
+    named = leaf == "weight" or is_recurrent(weight.name) or is_fused(weight.name)
+    return weight.kind == ANY_ARRAY and len(weight.shape) == 2 and not named
 
 
-def _gates_and_width(hidden: _Entry | None, back: _Entry | None) -> tuple[tuple[str, ...], int]:
-    """Read gates and width h off weight_hh: (gates x h, h), or (4 x h, p) beside weight_hr (p, h)."""
-    if hidden is None:
-        raise NotUnderstoodError(
-            "weight_hh of the same layer is missing or unusable, so the gates are not known"
+def _leaky(
+    records: list[NamedMatrix], origin: str, leak: float | None, dt: float | None
+) -> list[NamedMatrix]:
+    if not any(record.role == "recurrent" and not record.gate for record in records):
+        raise ValueError(
+            f"{'leak' if dt is None else 'dt'} has no use: source ({origin}) holds no recurrent matrix "
+            "without gates; name the one that is meant: {'weight_hh': W}"
         )
-    rows, columns = hidden.values.shape[0], hidden.values.shape[-1]
-    h = columns if back is None else back.values.shape[-1]
-    fits = hidden.values.ndim == 2 and rows % h == 0 and rows // h in GATES
-    if back is not None:
-        fits = fits and rows == 4 * h and back.values.shape == (columns, h)
-    if not fits:
-        raise NotUnderstoodError(
-            f"weight_hh has shape {hidden.values.shape}, which is none of nn.RNN, nn.GRU or nn.LSTM"
-        )
-    return GATES[rows // h], h
+    changed = []
+    for record in records:
+        if record.role == "recurrent" and not record.gate:
+            record = leaky(record, 1.0 if leak is None else leak, dt)
+            _ = record.matrix  # refuses a dt for which the operator overflows
+        changed.append(record)
+    return changed
 
 
-def _plain_records(name: str, entry: _Entry, kind: str, origin: str) -> list[NamedMatrix]:
-    """Name one tensor of a layer that is not recurrent."""
-    layer, _, leaf = name.rpartition(".")
-    values, where = entry.values, f"{origin}: {entry.key}"
-    if kind.startswith("!"):
-        raise NotUnderstoodError(kind.removeprefix("!").strip())
-    if "parametrizations." in name or leaf.endswith(("_g", "_v")):
-        raise NotUnderstoodError(
-            "a factor of a parametrised weight; call torch.nn.utils.parametrize.remove_parametrizations first"
-        )
-    if leaf == "in_proj_weight" and values.ndim == 2 and values.shape[0] == 3 * values.shape[1]:
-        parts = zip("qkv", np.split(values, 3), strict=True)
-        return [
-            NamedMatrix(f"{name}[{part}]", 0, "forward", "", "attention", m.copy(), where)
-            for part, m in parts
-        ]
-    if leaf in {"q_proj_weight", "k_proj_weight", "v_proj_weight"} and values.ndim == 2:
-        return [NamedMatrix(name, 0, "forward", "", "attention", values, where)]
-    if leaf != "weight" and not (kind == ANY_ARRAY and values.ndim == 2):
+def _plain_records(
+    weights: dict[str, Weight], name: str, origin: str, *, transposed: bool
+) -> list[NamedMatrix]:
+    """Name one tensor of a layer that is neither recurrent nor fused."""
+    weight, leaf = weights[name], name.rpartition(".")[2]
+    layer, free = name.rpartition(".")[0], _is_free(weights[name])
+    attention = is_attention(name, weights.keys())
+    if leaf != "weight" and not free and not attention:
         raise NotUnderstoodError(
             "its name follows no convention; pass {'weight_hh': W} or {'weight': W} to read it"
         )
-    if values.ndim > 2:
-        filters = values.swapaxes(0, 1) if kind == "transposed convolution" else values
-        flat = np.ascontiguousarray(filters).reshape(len(filters), -1)
-        return [NamedMatrix(name, 0, "forward", "", "convolution", flat, where)]
-    if kind == "embedding" or (not kind and "embed" in layer.rpartition(".")[2].lower()):
-        return [NamedMatrix(name, 0, "forward", "", "embedding", np.ascontiguousarray(values.T), where)]
-    return [NamedMatrix(name, 0, "forward", "", "linear", values, where)]
+    shape, cited = weight.shape, weight.cite(origin)
+    if len(shape) > 2:
+        if (
+            weight.kind not in _UNKNOWN | {"convolution", "transposed convolution"}
+            or len(shape) > _MOST
+            or _EXPERTS.search(layer)
+        ):
+            raise NotUnderstoodError(
+                f"shape {shape} is not that of one matrix; pass its slices one by one, {{'weight': W[0]}}"
+            )
+        axis = 1 if weight.kind.startswith("transposed") else 0
+        flat = (shape[axis], math.prod(shape) // shape[axis])
+        read = functools.partial(_flattened, weight, axis)
+        return [NamedMatrix(name, 0, "forward", "", "convolution", cited, "discrete", flat, read)]
+    role = "attention" if attention else "linear"
+    if weight.kind == "embedding" or (
+        weight.kind in _UNKNOWN and _EMBEDDING.search(layer.rpartition(".")[2])
+    ):
+        role, transposed = "embedding", True
+    elif free:
+        cited += ", taken as (in, out)" if transposed else ", taken as (out, in)"
+    rows, columns = shape[::-1] if transposed else shape
+    read = functools.partial(_turned, weight) if transposed else weight.stored.read
+    return [NamedMatrix(name, 0, "forward", "", role, cited, "discrete", (rows, columns), read)]
+
+
+def _flattened(weight: Weight, axis: int) -> Tensor:
+    return weight.stored.read().movedim(axis, 0).flatten(1)
+
+
+def _turned(weight: Weight) -> Tensor:
+    return weight.stored.read().T
