@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -136,29 +137,32 @@ class UnrolledCell(nn.Module):
         h, c = _lstm_step(from_input, from_hidden, torch.cat((c, c), dim=-1)).chunk(2, dim=-1)
         return torch.cat((linear(h, self.weight_hr), c), dim=-1)
 
-    def states(self, x: Tensor, initial: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Give the states s_1, ..., s_T along sequences, in the order of time in which they are given.
 
-        Parameters
-        ----------
-        x : Tensor, shape (N, T, F)
-            The sequences.
-        initial : Tensor, shape (N, s)
-            The states s_0.
-        lengths : Tensor of int, shape (N,), optional
-            How many steps each sequence has; after its last step the state stays as it is.
+def unrolled_states(cell: Any, x: Tensor, initial: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Give the states s_1, ..., s_T along sequences, in the order of time in which they are given.
 
-        Returns
-        -------
-        Tensor, shape (N, T, s)
-            The states.
-        """
-        state, found = initial, []
-        for t, x_t in enumerate(x.unbind(1)):
-            after = self.step(x_t, state)
-            state = after if lengths is None else torch.where((t < lengths)[:, None], after, state)
-            found.append(state)
-        return torch.stack(found, dim=1)
+    Parameters
+    ----------
+    cell : nn.Module
+        With the method `step`.
+    x : Tensor, shape (N, T, F)
+        The sequences.
+    initial : Tensor, shape (N, s)
+        The states s_0.
+    lengths : Tensor of int, shape (N,), optional
+        How many steps each sequence has; after its last step the state stays as it is.
+
+    Returns
+    -------
+    Tensor, shape (N, T, s)
+        The states.
+    """
+    state, found = initial, []
+    for t, x_t in enumerate(x.unbind(1)):
+        after = cell.step(x_t, state)
+        state = after if lengths is None else torch.where((t < lengths)[:, None], after, state)
+        found.append(state)
+    return torch.stack(found, dim=1)
 
 
 def unrolled_cells(layer: nn.Module, name: str = "") -> tuple[UnrolledCell, ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnn.cells import UnrolledCell, unrolled_cells
+from rnn.cells import UnrolledCell, unrolled_cells, unrolled_states
 from spectra.errors import UnsupportedModelError
 
 
@@ -86,7 +86,7 @@ class UnrolledRNN(nn.Module):
             outputs = []
             for number in range(first, first + self.directions):
                 cell = self.cells[number]
-                states = cell.states(own_order(inputs, cell, lengths), initial[number], lengths)
+                states = unrolled_states(cell, own_order(inputs, cell, lengths), initial[number], lengths)
                 finals.append(states[:, -1])
                 outputs.append(own_order(states[..., : cell.output_size], cell, lengths))
             inputs = torch.cat(outputs, dim=-1)

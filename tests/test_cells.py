@@ -11,7 +11,7 @@ from torch.func import jacrev, vmap
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from rnn.cells import UnrolledCell, unrolled_cells
+from rnn.cells import UnrolledCell, unrolled_cells, unrolled_states
 from rnn.unrolled import UnrolledRNN
 from spectra.errors import UnsupportedModelError
 
@@ -53,6 +53,7 @@ def tensors(value: object) -> list[Tensor]:
     return [tensor for part in value for tensor in tensors(part)]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize(("kind", "layers", "both", "bias", "batch_first", "proj"), FORMS)
 def test_unrolled_layers_are_those_of_torch(
@@ -129,7 +130,7 @@ def test_the_lstm_state_is_output_first_then_memory() -> None:
     layer = torch_layer("lstm", proj_size=2)
     x = normal(7, 5, 3)
     (cell,) = unrolled_cells(layer)
-    states = cell.states(x.transpose(0, 1), cell.initial_state(5))
+    states = unrolled_states(cell, x.transpose(0, 1), cell.initial_state(5))
     output, (_, memory) = layer(x)
     torch.testing.assert_close(states[..., :2], output.transpose(0, 1), atol=1e-6, rtol=0)
     torch.testing.assert_close(states[:, -1, 2:], memory[0], atol=1e-6, rtol=0)
@@ -184,8 +185,8 @@ def test_weights_are_copied_and_need_no_gradient() -> None:
 def test_states_stay_after_the_last_step() -> None:
     (cell,) = unrolled_cells(torch_layer("gru"))
     x, lengths = normal(3, 6, 3), torch.tensor([6, 2, 4])
-    states = cell.states(x, cell.initial_state(3), lengths)
-    whole = cell.states(x, cell.initial_state(3))
+    states = unrolled_states(cell, x, cell.initial_state(3), lengths)
+    whole = unrolled_states(cell, x, cell.initial_state(3))
     for n, length in enumerate(lengths):
         assert torch.equal(states[n, :length], whole[n, :length])
         assert torch.equal(states[n, length:], whole[n, length - 1].expand(6 - int(length), -1))
