@@ -138,10 +138,6 @@ def fused_records(
     differs from model to model.
     """
     weight = weights[name]
-    if len(weight.shape) != 2:
-        raise NotUnderstoodError(
-            f"a fused query, key and value of shape {weight.shape}, not of two dimensions"
-        )
     height, width = weight.shape[::-1] if transposed else weight.shape
     records = []
     for part, rows in _parts(weights, name, height, width, config).items():

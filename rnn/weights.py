@@ -129,7 +129,7 @@ def named_matrices(
         try:
             if is_recurrent(name):
                 records += recurrent_records(usable, name, table.origin)
-            elif is_fused(name):
+            elif is_fused(name) and len(weight.shape) == 2:
                 records += fused_records(
                     usable, name, table.config, table.origin, transposed=name in transposed
                 )
