@@ -17,6 +17,7 @@ from rnn.hub_folders import read_folder, with_config
 from rnn.modules import tensors_of_module
 from rnn.neighbours import readable_file
 from rnn.numpy_files import read_numpy
+from rnn.onnx_graphs import read_onnx
 from rnn.safetensor_files import read_safetensors
 from rnn.shards import INDEX, lone_shard, read_index
 from rnn.tensors import Stored, Tensors, stored_tensor
@@ -59,8 +60,9 @@ def read_source(source: Any) -> Tensors:
             f"file ({', '.join(FORMATS)}); a single matrix W: {{'weight_hh': W}}"
         )
     if not table.entries:
+        listed = "".join(f" ({key}: {reason})" for key, reason in table.unrecognised[:1])
         raise UnsupportedModelError(
-            f"source ({table.origin}) holds no tensors; pass a model with parameters, or its state_dict()"
+            f"source ({table.origin}) holds no tensors{listed}; pass a model with parameters, or its state_dict()"
         )
     return table
 
@@ -147,4 +149,5 @@ FORMATS: dict[str, Callable[[Path], Tensors]] = {
     ".npy": read_numpy,
     ".bin": _from_torch_file,
     ".safetensors": read_safetensors,
+    ".onnx": read_onnx,
 }
