@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,33 +11,43 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import jacrev
 
-from rnn.models import RecurrentClassifier, in_mode, logits
+from rnn.cells import unrolled_cells
+from rnn.drives import Drive
+from rnn.jacobians import one_drive
+from rnn.models import in_mode, logits
+from rnn.twins import float64_twin, is_stepped
 from spectra.errors import UnsupportedModelError
 
 Floats = NDArray[np.float64]
 
+_AT_ONCE = (
+    2**21
+)  # entries of Jacobians that are computed at once: 16 MB, and some ten times as much on the way
 
-def trajectory(model: RecurrentClassifier, x: Tensor) -> Tensor:
+
+def trajectory(model: nn.Module | Drive, x: Any = None) -> Tensor:
     """Give the states s_1, ..., s_T that a recurrent model passes through.
 
     Parameters
     ----------
-    model : RecurrentClassifier
-        Or any module with its methods `initial_state` and `step`.
+    model : nn.Module or Drive
+        A module with the methods `initial_state` and `step`, a network with one of torch's recurrent layers
+        in one direction, or one of `recorded_drives`.
     x : Tensor, shape (N, T, F)
-        Input sequences.
+        Input sequences, or whatever the network takes; None for a drive.
 
     Returns
     -------
     Tensor of float64, shape (N, T, s)
-        The states after each step; for an LSTM (h, c) in one vector.
+        The states after each step; for an LSTM (h, c) in one vector. After the end of a packed sequence its
+        last state is repeated.
 
     Raises
     ------
     UnsupportedModelError
-        If the model has no `step`.
+        If the model ran no recurrent layer, or more than one.
     ValueError
-        If x is not of shape (N, T, F), or is empty.
+        If x does not fit, or is given beside a drive.
 
     Examples
     --------
@@ -45,22 +56,21 @@ def trajectory(model: RecurrentClassifier, x: Tensor) -> Tensor:
     >>> tuple(trajectory(model, torch.zeros(2, 5, 3)).shape)
     (2, 5, 8)
     """
-    twin, x = recurrent_twin(model), _checked_sequences(x)
-    with torch.no_grad():
-        return _states(twin, x)
+    return one_drive(model, x).states
 
 
-def state_jacobian(model: RecurrentClassifier, state: Tensor, x_t: Tensor) -> Floats:
+def state_jacobian(model: nn.Module, state: Tensor, x_t: Tensor) -> Floats:
     """Give the state Jacobian J = ∂s_{t+1}/∂s_t at one state and one input.
 
     Parameters
     ----------
-    model : RecurrentClassifier
-        Or any module with its methods `initial_state` and `step`.
+    model : nn.Module
+        A module with the methods `initial_state` and `step`, or a network with one of torch's recurrent
+        layers in one direction.
     state : Tensor, shape (s,)
         The state s_t; for an LSTM (h, c) in one vector.
     x_t : Tensor, shape (F,)
-        The input of the step.
+        The input of the step, as the recurrent layer sees it.
 
     Returns
     -------
@@ -70,7 +80,7 @@ def state_jacobian(model: RecurrentClassifier, state: Tensor, x_t: Tensor) -> Fl
     Raises
     ------
     UnsupportedModelError
-        If the model has no `step`.
+        If the model has no recurrent layer, or more than one.
     ValueError
         If `state` or `x_t` is no vector.
 
@@ -92,21 +102,22 @@ def state_jacobian(model: RecurrentClassifier, state: Tensor, x_t: Tensor) -> Fl
     for name, value in (("state", state), ("x_t", x_t)):
         if value.ndim != 1:
             raise ValueError(f"{name} has shape {tuple(value.shape)}; expected one vector")
-    device = next(twin.parameters()).device
+    device = next((parameter.device for parameter in twin.parameters()), state.device)
     step = jacrev(lambda s: twin.step(x_t.to(device, torch.float64), s))
     return step(state.to(device, torch.float64)).detach().cpu().numpy()
 
 
-def mean_state_jacobian(model: RecurrentClassifier, x: Tensor) -> Floats:
+def mean_state_jacobian(model: nn.Module | Drive, x: Any = None) -> Floats:
     """Give the state Jacobian at the mean state and the mean input of a set of sequences.
 
     Parameters
     ----------
-    model : RecurrentClassifier
-        Or any module with its methods `initial_state` and `step`.
+    model : nn.Module or Drive
+        A module with the methods `initial_state` and `step`, a network with one of torch's recurrent layers
+        in one direction, or one of `recorded_drives`.
     x : Tensor, shape (N, T, F)
-        Input sequences. The mean state is over s_1, ..., s_T of all of them (the zero start s_0 is left out),
-        the mean input over all their steps.
+        Input sequences, or whatever the network takes; None for a drive. The mean state is over s_1, ...,
+        s_T of all of them (the start s_0 is left out), the mean input over all steps of the recurrent layer.
 
     Returns
     -------
@@ -116,14 +127,14 @@ def mean_state_jacobian(model: RecurrentClassifier, x: Tensor) -> Floats:
     Raises
     ------
     UnsupportedModelError
-        If the model has no `step`.
+        If the model ran no recurrent layer, or more than one.
     ValueError
-        If x is not of shape (N, T, F), or is empty.
+        If x does not fit, or is given beside a drive.
 
     Notes
     -----
     One linearisation stands for all: it is neither the mean of the Jacobians along the trajectories nor their
-    product over time.
+    product over time (`rnn.finite_time_growth`).
 
     Examples
     --------
@@ -132,8 +143,8 @@ def mean_state_jacobian(model: RecurrentClassifier, x: Tensor) -> Floats:
     >>> mean_state_jacobian(model, torch.zeros(2, 5, 3)).shape
     (4, 4)
     """
-    states = trajectory(model, x)
-    return state_jacobian(model, states.mean((0, 1)), x.double().mean((0, 1)))
+    drive = one_drive(model, x)
+    return state_jacobian(drive.cell, drive.states[drive.taken].mean(0), drive.inputs[drive.taken].mean(0))
 
 
 def input_jacobian(model: nn.Module, x: Tensor) -> Floats:
@@ -179,45 +190,39 @@ def input_jacobian(model: nn.Module, x: Tensor) -> Floats:
     return jacobian.flatten(1).detach().cpu().numpy()
 
 
-def recurrent_twin(model: RecurrentClassifier) -> RecurrentClassifier:
+def recurrent_twin(model: nn.Module) -> Any:
     """Give a float64 copy of a recurrent model in evaluation mode, without parameter gradients.
 
     Parameters
     ----------
-    model : RecurrentClassifier
-        Or any module with its methods `initial_state` and `step`.
+    model : nn.Module
+        A module with the methods `initial_state` and `step`, or a network with one of torch's recurrent
+        layers in one direction.
 
     Returns
     -------
-    RecurrentClassifier
-        The copy.
+    nn.Module
+        The copy; of a network with a layer of torch its `UnrolledCell`.
 
     Raises
     ------
     UnsupportedModelError
-        If the model has no `step`.
+        If the model has no recurrent layer, or more than one.
     """
-    if not (hasattr(model, "step") and hasattr(model, "initial_state")):
+    twin = float64_twin(model)
+    if is_stepped(twin):
+        return twin
+    cells = [
+        cell
+        for name, module in twin.named_modules()
+        if isinstance(module, (nn.RNNBase, nn.RNNCellBase))
+        for cell in unrolled_cells(module, name)
+    ]
+    if len(cells) != 1:
+        names = ", ".join(cell.name for cell in cells) or "none"
         raise UnsupportedModelError(
-            f"model is a {type(model).__name__} without the methods step and initial_state, so it has no "
-            "state Jacobian; load its weights into rnn.RecurrentClassifier, or use rnn.input_jacobian"
+            f"model ({type(twin).__name__}) has {len(cells)} recurrent layers and directions ({names}) and "
+            "no methods step and initial_state; expected one: pass the cell of one of "
+            "rnn.recorded_drives(model, x)"
         )
-    twin = copy.deepcopy(model).double().requires_grad_(False)
-    for module in twin.modules():
-        module.training = False
-    return twin
-
-
-def _checked_sequences(x: Tensor) -> Tensor:
-    if x.ndim != 3 or x.numel() == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, T, F) with N, T, F >= 1")
-    return x.double()
-
-
-def _states(twin: RecurrentClassifier, x: Tensor) -> Tensor:
-    x = x.to(next(twin.parameters()).device)
-    state, states = twin.initial_state(len(x)), []
-    for x_t in x.unbind(1):
-        state = twin.step(x_t, state)
-        states.append(state)
-    return torch.stack(states, dim=1)
+    return cells[0]

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from rnn.cells import unrolled_cells
+from rnn.drives import cell_drive, recorded_drives
 from rnn.dynamics import input_jacobian, mean_state_jacobian, state_jacobian, trajectory
+from rnn.jacobians import one_drive, state_jacobians
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from spectra.errors import UnsupportedModelError
 
@@ -103,6 +106,98 @@ def test_the_mean_state_jacobian_is_at_the_mean_state_and_input(cell: str) -> No
     np.testing.assert_allclose(mean_state_jacobian(model, x), expected, atol=2e-9)
 
 
+LAYERS = {
+    "tanh": nn.RNN(3, 4, batch_first=True),
+    "relu": nn.RNN(3, 4, batch_first=True, nonlinearity="relu"),
+    "gru": nn.GRU(3, 4, batch_first=True),
+    "lstm": nn.LSTM(3, 4, batch_first=True),
+    "lstm with projection": nn.LSTM(3, 4, batch_first=True, proj_size=2),
+    "lstm cell": nn.LSTMCell(3, 4),
+}
+
+
+def random_layer(kind: str) -> nn.Module:
+    layer = copy.deepcopy(LAYERS[kind])
+    random = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(0.7 * torch.randn(parameter.shape, generator=random))
+    return layer
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_jacobians_along_trajectories_equal_finite_differences(kind: str) -> None:
+    (cell,) = unrolled_cells(random_layer(kind), "rnn")
+    initial = torch.randn(7, cell.state_size, generator=torch.Generator().manual_seed(4)).double()
+    drive = cell_drive(cell, sequences(), initial=initial)
+    J = state_jacobians(drive)
+    assert J.shape == (7, 6, cell.state_size, cell.state_size)
+    assert J.dtype == np.float64
+    for n, t in ((0, 0), (2, 3), (6, 5)):
+        expected = differences(lambda s, n=n, t=t: drive.cell.step(drive.inputs[n, t], s), drive.before[n, t])
+        np.testing.assert_allclose(J[n, t], expected, atol=2e-9)
+    whole = differences(
+        lambda s: trajectory(cell_drive(cell, sequences()[:1], initial=s[None]))[0, -1], initial[0]
+    )
+    np.testing.assert_allclose(np.linalg.multi_dot(J[0, ::-1]), whole, atol=2e-8)
+
+
+def test_the_jacobians_of_tanh_are_their_closed_form() -> None:
+    layer = random_layer("tanh")
+    h = trajectory(layer, sequences())
+    expected = (1 - h[..., None] ** 2) * layer.weight_hh_l0.detach().double()
+    np.testing.assert_allclose(state_jacobians(layer, sequences()), expected, rtol=1e-13, atol=1e-16)
+
+
+def test_small_pieces_of_memory_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = random_layer("gru")
+    whole = state_jacobians(layer, sequences())
+    for entries in (1, 40, 16 * 7 * 2):
+        monkeypatch.setattr("rnn.jacobians._AT_ONCE", entries)
+        np.testing.assert_allclose(state_jacobians(layer, sequences()), whole, rtol=1e-13, atol=1e-15)
+
+
+def test_behind_the_end_of_a_sequence_the_jacobian_is_the_identity() -> None:
+    (cell,) = unrolled_cells(random_layer("gru"), "rnn")
+    drive = cell_drive(cell, sequences(), lengths=[6, 2, 1, 3, 4, 5, 6])
+    J, whole = state_jacobians(drive), state_jacobians(cell, sequences())
+    taken = drive.taken.numpy()
+    np.testing.assert_allclose(J[taken], whole[taken], rtol=1e-13, atol=1e-15)
+    assert (J[~taken] == np.eye(4)).all()
+    mean = differences(
+        lambda s: drive.cell.step(drive.inputs[drive.taken].mean(0), s), drive.states[drive.taken].mean(0)
+    )
+    np.testing.assert_allclose(mean_state_jacobian(drive), mean, atol=2e-9)
+
+
+def test_networks_with_one_layer_of_torch_are_taken_as_they_are() -> None:
+    layer = random_layer("lstm")
+    network = nn.Sequential(nn.Linear(2, 3), layer)
+    x = torch.randn(5, 6, 2, generator=torch.Generator().manual_seed(1))
+    inputs = copy.deepcopy(network[0]).double()(x.double()).detach()
+    (cell,) = unrolled_cells(layer)
+    for measure in (trajectory, mean_state_jacobian, state_jacobians):
+        np.testing.assert_allclose(measure(network, x), measure(cell, inputs), atol=1e-13)
+    state, x_t = torch.ones(8), torch.ones(3)
+    np.testing.assert_array_equal(state_jacobian(network, state, x_t), state_jacobian(cell, state, x_t))
+    assert one_drive(recorded_drives(network, x)[0]).name == "1.l0"
+
+
+class Kinked(nn.Module):
+    """A step whose derivative is infinite at 0."""
+
+    def initial_state(self, batch: int) -> torch.Tensor:
+        return torch.zeros(batch, 1)
+
+    def step(self, x_t: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt(state.abs()) + 0 * x_t
+
+
+def test_jacobians_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="a state Jacobian of Kinked is NaN or infinite"):
+        state_jacobians(Kinked(), torch.zeros(1, 2, 1))
+
+
 class Packed(nn.Module):
     """A classifier around torch's own layer, with dropout and a state beside the logits."""
 
@@ -162,9 +257,20 @@ def test_models_come_back_untouched_in_any_gradient_mode(mode: type) -> None:
 def test_refusals() -> None:
     model = model_with_biases("tanh")
     with pytest.raises(
-        UnsupportedModelError, match=r"model is a Packed without the methods step and initial_state"
+        UnsupportedModelError,
+        match=r"model \(Packed\) has 2 recurrent layers and directions \(rnn\.l0, rnn\.l1\); expected one",
     ):
         mean_state_jacobian(Packed(), sequences())
+    with pytest.raises(
+        UnsupportedModelError, match=r"has 2 recurrent layers and directions \(rnn\.l0, rnn\.l1\)"
+    ):
+        state_jacobian(Packed(), torch.zeros(5), torch.zeros(3))
+    with pytest.raises(UnsupportedModelError, match=r"has 0 recurrent layers and directions \(none\)"):
+        state_jacobian(nn.Linear(2, 2), torch.zeros(5), torch.zeros(3))
+    with pytest.raises(ValueError, match="x is missing; pass the sequences"):
+        trajectory(model)
+    with pytest.raises(ValueError, match="x is given beside a drive"):
+        trajectory(cell_drive(model, sequences()), sequences())
     with pytest.raises(ValueError, match=r"x has shape \(6, 3\); expected \(N, T, F\)"):
         trajectory(model, sequences()[0])
     with pytest.raises(ValueError, match=r"x has shape \(0, 6, 3\)"):
