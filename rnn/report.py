@@ -220,7 +220,7 @@ def render_page(template: str, **content: Any) -> str:
 
 
 def visible(text: str) -> str:
-    """Give a text with control characters, marks of writing direction and lone surrogates spelt out.
+    r"""Give a text with control characters, marks of writing direction and lone surrogates spelt out.
 
     Parameters
     ----------
@@ -234,8 +234,8 @@ def visible(text: str) -> str:
 
     Examples
     --------
-    >>> print(visible("weight\\u202e"))
-    weight\\u202e
+    >>> print(visible("weight\u202e"))
+    weight\u202e
     """
     if text.isprintable():
         return text

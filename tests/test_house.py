@@ -122,6 +122,11 @@ ORDER = [
     "rnn.details",
     "rnn.report",
     "rnn.findings",
+    "rnn.terms",
+    "rnn.detail_figures",
+    "rnn.matrix_words",
+    "rnn.matrix_cards",
+    "rnn.diagnosis_page",
     "rnn.diagnosis",
     "rnn.examination",
     "rnn.comparison",
@@ -150,7 +155,7 @@ ORDER = [
 HOMES = {
     "numba": {"spectra.kernels"},
     "llvmlite": {"spectra.kernels"},
-    "matplotlib": {"spectra.plots.*", "rnn.figures", "rnn.training_figures"},
+    "matplotlib": {"spectra.plots.*", "rnn.figures", "rnn.detail_figures", "rnn.training_figures"},
     "typer": {"rnn.cli"},
     "rich": {"rnn.terminal"},
 }

@@ -132,7 +132,7 @@ def test_prose_joins_lines_and_keeps_no_break_spaces():
 def test_letters_that_cannot_be_seen_are_spelt_out():
     hostile = "a\u202eb\u200b\x00\ud800c\n\td"
     assert visible(hostile) == "a\\u202eb\\u200b\\x00\\ud800c\n\td"
-    assert visible("ρ ≤ 1\u00a0%") == "ρ ≤ 1\u00a0%"
+    assert visible("‖A‖ ≤ 1\u00a0%") == "‖A‖ ≤ 1\u00a0%"
     page = render_report(report(hostile))
     assert "a\\u202eb\\u200b\\x00\\ud800c" in page
     assert not set("\u202e\u200b\x00\ud800") & set(page)
