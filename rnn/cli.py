@@ -17,6 +17,8 @@ from rnn.supervision import supervised
 from rnn.terminal import print_records, print_table, printable, progress_of
 
 if TYPE_CHECKING:
+    from rnn.comparison import Comparison
+    from rnn.diagnosis import Diagnosis
     from spectra.results import Pseudospectrum
     from spectra.schur import SchurForm
 
@@ -306,51 +308,133 @@ def attack(
 def diagnose(
     checkpoint: Annotated[
         Path,
-        typer.Argument(metavar="CHECKPOINT", help="Weights, from torch.save.", exists=True, dir_okay=False),
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Weights: .pt .pth .ckpt .safetensors .npz .npy .onnx, or a folder.",
+            exists=True,
+        ),
     ],
+    after: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[AFTER]", help="Later weights of the same network: what changed.", exists=True
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the table, by direct formulas: seconds, not minutes.")
+    ] = False,
     epsilon: Annotated[
         float, typer.Option(help="Level of the pseudospectra, in the units of the weights.")
     ] = 0.1,
+    largest: Annotated[
+        int, typer.Option(help="From this order on only bounds of the norm.", metavar="N")
+    ] = 2048,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Sequences to run: a .npy file, or the name of a task.", metavar="FILE.npy"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Function that builds the network for --data; its code is run.", metavar="MODULE:NAME"
+        ),
+    ] = None,
+    orientation: Annotated[
+        str | None,
+        typer.Option(help="Of arrays in .npy and .npz: out_in or in_out.", metavar="ORDER"),
+    ] = None,
+    leak: Annotated[
+        float | None, typer.Option(help="Leaky cells: judge (1 - a) I + a W.", metavar="A")
+    ] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(help="Continuous-time cells: judge (W - I)/tau, tau = dt/leak.", metavar="DT"),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write everything here; - prints it instead.", metavar="FILE"),
     ] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a page here.", metavar="FILE")
+        Path | None, typer.Option("--html", help="Write a page with pictures here.", metavar="FILE")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the table here.", metavar="FILE")
+    ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", help="Write findings and table here.", metavar="FILE")
     ] = None,
     fail_on: Annotated[
         str | None, typer.Option(help="Exit with 1 from this level on: notice or warning.", metavar="LEVEL")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Threads; all cores when left out.", show_default=False),
     ] = None,
 ) -> None:
     """Measure every matrix of a trained network, and say what is worth knowing."""
     from rnn.files import check_distinct, check_target, write_whole
 
     to_stdout = json_file == Path("-")
-    check_target(None if to_stdout else json_file, "--json")
-    check_target(html_file, "--html")
-    check_distinct(None if to_stdout else json_file, "--json", html_file, "--html")
+    targets = {"--html": html_file, "--csv": csv_file, "--markdown": markdown_file}
+    targets |= {} if to_stdout else {"--json": json_file}
+    for name, path in targets.items():
+        check_target(path, name)
+        for other, second in targets.items():
+            if other > name:
+                check_distinct(path, name, second, other)
     if fail_on not in (None, "notice", "warning"):
         raise ValueError(f"--fail-on is {fail_on!r}; expected notice or warning")
+    if model is not None and data is None:
+        raise ValueError("--model is only used with --data; give both")
+    if after is not None and data is not None:
+        raise ValueError("--data is for one network; leave AFTER or --data out")
     _need_extra()
 
-    from rnn.diagnosis import LEVELS
-    from rnn.diagnosis import diagnose as diagnose_model
+    import torch
 
+    from rnn.comparison import compare
+    from rnn.examination import diagnose as diagnose_model
+    from rnn.findings import LEVELS
+
+    torch.set_num_threads(threads or 1)
+    door = {"orientation": orientation, "leak": leak, "dt": dt}
+    options: dict[str, Any] = {"epsilon": epsilon, "quick": quick, "largest": largest, "threads": threads}
     with progress_of("matrices") as progress:
-        result = diagnose_model(checkpoint, epsilon=epsilon, progress=progress)
-    if html_file is not None:
-        write_whole(html_file, result.to_html())
-    if json_file is not None and not to_stdout:
-        write_whole(json_file, result.to_json())
+        if after is not None:
+            result: Diagnosis | Comparison = compare(checkpoint, after, progress=progress, **door, **options)
+        elif data is not None:
+            from rnn.rebuilding import read_data, rebuilt_model
+
+            options |= {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
+            result = diagnose_model(checkpoint, progress=progress, **door, **options)
+        else:
+            result = diagnose_model(checkpoint, progress=progress, **door, **options)
+    written = {
+        html_file: result.to_html,
+        csv_file: result.to_csv,
+        markdown_file: result.to_markdown,
+        None if to_stdout else json_file: result.to_json,
+    }
+    for path, content in written.items():
+        if path is not None:
+            write_whole(path, content())
     if to_stdout:
         typer.echo(result.to_json(), nl=False)
     else:
-        table = result.table[list(_DIAGNOSED)]
-        if len(table):
-            print_records(table.to_dict("records"), title=checkpoint.name)
-        typer.echo(printable(str(result)))
+        _print_result(result, checkpoint.name)
     if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
         raise typer.Exit(_FINDINGS)
+
+
+def _print_result(result: Diagnosis | Comparison, title: str) -> None:
+    from rnn.comparison import Comparison
+
+    table = result.table
+    if not isinstance(result, Comparison):
+        table = table[[name for name in _DIAGNOSED if name in table.columns]]
+    if len(table):
+        print_records(table.to_dict("records"), title=title)
+    typer.echo(printable(str(result)))
 
 
 def _values(A: SchurForm, grid: Pseudospectrum, epsilons: tuple[float, ...]) -> list[tuple[str, ...]]:

@@ -257,6 +257,26 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise ValueError(f"{path} is a damaged checkpoint ({first}); train and save it again") from None
 
 
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a checkpoint that `save_checkpoint` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        Any file.
+
+    Returns
+    -------
+    bool
+        False also where it cannot be read.
+    """
+    try:
+        content = read_torch_file(path)
+    except (ValueError, OSError):
+        return False
+    return isinstance(content, dict) and content.get("format") == _FORMAT
+
+
 def read_torch_file(path: str | os.PathLike[str]) -> Any:
     """Read tensors and plain containers that ``torch.save`` wrote onto the CPU; no code of the file is run.
 

@@ -1,0 +1,160 @@
+"""The diagnosis of a trained network from end to end: its matrices measured, and what was found."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Any
+
+from rnn.details import LARGEST, MatrixDetail, matrix_detail
+from rnn.diagnosis import COLUMNS, Diagnosis
+from rnn.findings import LEVELS, Finding, carries_state, matrix_findings
+from rnn.measures import EPSILON
+from rnn.weights import NamedMatrices, NamedMatrix, named_matrices
+from spectra.checks import callback, positive, whole_number
+from spectra.errors import AccuracyWarning
+from spectra.threads import Progress, available_threads, one_blas_thread
+
+
+def diagnose(
+    source: Any,
+    *,
+    epsilon: float = EPSILON,
+    quick: bool = False,
+    largest: int = LARGEST,
+    orientation: str | None = None,
+    leak: float | None = None,
+    dt: float | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Measure every matrix of a trained network and say what is worth knowing.
+
+    Parameters
+    ----------
+    source : nn.Module, mapping, or path
+        As for `named_matrices`; or what that gave, or a part of it.
+    epsilon : float
+        Level of the pseudospectral measures, in the units of the weights.
+    quick : bool
+        Direct formulas only: no pseudospectra, intervals, portraits, growth, number formats.
+    largest : int
+        Smaller size of a matrix from which on only bounds of its norm are computed.
+    orientation, leak, dt : optional
+        As for `named_matrices`.
+    threads : int, optional
+        Matrices measured at the same time; by default as many as there are cores.
+    progress : callable, optional
+        Called as ``progress(done, total)`` with numbers of matrices.
+
+    Returns
+    -------
+    Diagnosis
+        Table and findings.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the source is no model.
+    ValueError
+        If a file is damaged, or an option is out of range.
+
+    Notes
+    -----
+    Square matrices get every measure, rectangular ones norms and distribution. Findings about stability are
+    made for the matrices that carry the state only (of a GRU gate n, of an LSTM gate g): the other gates do
+    not act alone. A matrix that cannot be measured is a finding; the others are measured all the same.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rnn import diagnose
+    >>> found = diagnose({"weight_hh_l0": 0.5 * torch.eye(3)})
+    >>> print(found)
+    1 matrix, 0 entries not understood
+    pass: weight_hh_l0: spectral radius 0.5 and norm 0.5 are at most 1: no linear step makes the state grow.
+    """
+    import pandas as pd
+
+    callback(progress)
+    epsilon = positive(epsilon, "epsilon")
+    largest = whole_number(largest, "largest")
+    start = time.perf_counter()
+    if isinstance(source, NamedMatrices):
+        if (orientation, leak, dt) != (None, None, None):
+            raise ValueError("orientation, leak and dt are for named_matrices(source, ...), not for its result")
+        found = source
+    else:
+        found = named_matrices(source, orientation=orientation, leak=leak, dt=dt)
+
+    def detail(record: NamedMatrix) -> MatrixDetail:
+        return matrix_detail(
+            record.name,
+            record.matrix,
+            dynamics=record.dynamics,
+            epsilon=epsilon,
+            rounding=carries_state(record),
+            quick=quick,
+            largest=largest,
+        )
+
+    details = _all_details(found, detail, available_threads(threads), progress)
+    rows = [_identity(record) | detail.values for record, detail in zip(found, details, strict=True)]
+    findings = [
+        finding
+        for record, detail in zip(found, details, strict=True)
+        for finding in matrix_findings(record, detail, epsilon)
+    ]
+    findings += _about_the_network(found)
+    seconds = Counter[str]()
+    for one in details:
+        seconds.update(one.seconds)
+    return Diagnosis(
+        source=str(getattr(found, "origin", "")),
+        table=pd.DataFrame(rows, columns=list(COLUMNS)),
+        findings=sorted(findings, key=lambda finding: -LEVELS.index(finding.level)),
+        unrecognised=list(found.unrecognised),
+        epsilon=epsilon,
+        details=tuple(details),
+        seconds=dict(seconds) | {"in all": time.perf_counter() - start},
+    )
+
+
+def _all_details(
+    found: NamedMatrices,
+    detail: Callable[[NamedMatrix], MatrixDetail],
+    threads: int,
+    progress: Progress | None,
+) -> list[MatrixDetail]:
+    """Compute the details of several matrices at a time; Ctrl-C drops those that have not begun."""
+    pool = ThreadPoolExecutor(threads)
+    ended = False
+    try:
+        with warnings.catch_warnings(), one_blas_thread():
+            warnings.simplefilter("ignore", AccuracyWarning)  # the intervals say the same
+            futures = [pool.submit(detail, record) for record in found]
+            waiting = set(futures)
+            while waiting:
+                _, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                if progress is not None:
+                    progress(len(futures) - len(waiting), len(futures))
+            ended = True
+            return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=ended, cancel_futures=True)
+
+
+def _identity(record: NamedMatrix) -> dict[str, Any]:
+    rows, columns = record.shape
+    named = ("name", "layer", "direction", "gate", "role", "dynamics")
+    return {name: getattr(record, name) for name in named} | {"rows": rows, "columns": columns}
+
+
+def _about_the_network(found: NamedMatrices) -> Iterator[Finding]:
+    for name, reason in found.unrecognised:
+        yield Finding("notice", name, f"not understood and left out: {reason}")
+    if not len(found):
+        yield Finding("warning", "network", "no weight matrix was found; see what was not understood")

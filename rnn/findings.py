@@ -1,0 +1,216 @@
+"""What is worth knowing in the measures of a matrix: number, threshold, why it matters, what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from rnn.details import MatrixDetail
+from rnn.report import prose
+from rnn.weights import NamedMatrix
+
+LEVELS = ("pass", "notice", "warning")
+
+_NEARLY_DEFECTIVE = 1e8  # κ(V) at which rounding can cost half of the digits of an eigenvalue
+_SENSITIVE = 10.0  # times as far as the perturbation is large
+_TRANSIENT = 3.0  # Kreiss constant from which growth before decay is worth a word
+_NOISE_ORDER = 32  # smaller size from which a distribution of singular values says something
+_NOISE_DISTANCE = 1.36  # times M^(-1/2): Kolmogorov-Smirnov distance that 5 % of samples of a law exceed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth knowing about a matrix, a layer or the whole network.
+
+    Attributes
+    ----------
+    level : {"pass", "notice", "warning"}
+        How much it matters.
+    subject : str
+        Name of the matrix or layer, or "network".
+    text : str
+        The number, the threshold, why it matters and what to do.
+    """
+
+    level: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.subject}: {self.text}"
+
+
+def carries_state(record: NamedMatrix) -> bool:
+    """Tell whether a matrix alone maps the state on: W_hh, of a GRU gate n, of an LSTM gate g.
+
+    Parameters
+    ----------
+    record : NamedMatrix
+        The matrix.
+
+    Returns
+    -------
+    bool
+        False for the other gates, which do not act alone.
+    """
+    return record.role == "recurrent" and record.gate in {"", "n", "g"}
+
+
+def matrix_findings(record: NamedMatrix, detail: MatrixDetail, epsilon: float) -> Iterator[Finding]:
+    """Say what is worth knowing about one matrix.
+
+    Parameters
+    ----------
+    record : NamedMatrix
+        Which matrix it is.
+    detail : MatrixDetail
+        Its measures.
+    epsilon : float
+        Level of its pseudospectral measures.
+
+    Yields
+    ------
+    Finding
+        One for each.
+    """
+    name, values = detail.name, detail.values
+    for failure in detail.failures:
+        yield Finding("notice" if "above largest=" in failure else "warning", name, failure)
+    if values.get("spectral_norm") == 0:
+        yield Finding("warning", name, "all entries are 0: nothing passes; was it trained or loaded?")
+        return
+    if carries_state(record) and "spectral_radius" in values:
+        judge = _discrete if detail.dynamics == "discrete" else _continuous
+        yield judge(detail, epsilon)
+        yield from _transients(detail)
+    if "eigenvector_condition_number" in values:
+        yield from _nonnormality(detail)
+    if record.role in {"recurrent", "linear", "attention"}:
+        yield from _noise(record, detail)
+
+
+def _discrete(detail: MatrixDetail, epsilon: float) -> Finding:
+    values = detail.values
+    radius, norm, reach = (
+        values["spectral_radius"],
+        values["spectral_norm"],
+        detail.values.get("pseudospectral_radius"),
+    )
+    if radius > 1:
+        level = "notice"
+        text = f"""
+            spectral radius {radius:.4g} is above 1: as a linear map the matrix makes states grow by that
+            factor a step, and only the nonlinearity and the gates hold them back. Diagnose with data to see
+            the state Jacobian; if states or gradients blow up, rescale the matrix or penalise its norm.
+        """
+    elif norm <= 1 and (reach is None or reach <= 1):
+        level = "pass"
+        text = f"""
+            spectral radius {radius:.4g} and norm {norm:.4g} are at most 1: no linear step makes the state
+            grow.
+        """
+    elif reach is None:
+        level = "notice"
+        text = f"""
+            spectral radius {radius:.4g} is at most 1, but the norm {norm:.4g} is above 1: a state can grow
+            for some steps before it shrinks. How much, and how near instability is, the full diagnosis says.
+        """
+    elif reach > 1:
+        level = "warning"
+        text = f"""
+            spectral radius {radius:.4g} is at most 1, but a change of the weights of norm {epsilon:g} can
+            bring it to {reach:.4g}{_nearest(detail)}: rounding, noise or further training can make the
+            linear map unstable. Lower the norm ({norm:.4g}), or diagnose again after every such change.
+        """
+    else:
+        level = "notice"
+        text = f"""
+            spectral radius {radius:.4g} stays at most 1 under every change of norm {epsilon:g}, but the
+            norm {norm:.4g} is above 1: a state can grow for some steps before it shrinks. If that matters,
+            bound the norm by 1.
+        """
+    return Finding(level, detail.name, prose(text))
+
+
+def _continuous(detail: MatrixDetail, epsilon: float) -> Finding:
+    values = detail.values
+    abscissa, first = values["spectral_abscissa"], values["numerical_abscissa"]
+    reach = values.get("pseudospectral_abscissa")
+    if abscissa > 0:
+        level = "notice"
+        text = f"""
+            spectral abscissa {abscissa:.4g} is above 0: around the origin states grow at that rate, and only
+            the nonlinearity holds them back. Diagnose with data; if states blow up, lower the norm of W.
+        """
+    elif reach is not None and reach > 0:
+        level = "warning"
+        text = f"""
+            spectral abscissa {abscissa:.4g} is at most 0, but a change of the operator of norm {epsilon:g}
+            can bring it to {reach:.4g}{_nearest(detail)}: rounding, noise or further training can make the
+            linear system unstable. Lower the norm of W, or diagnose again after every such change.
+        """
+    elif first > 0:
+        level = "notice"
+        text = f"""
+            spectral abscissa {abscissa:.4g} is at most 0, but the numerical abscissa {first:.4g} is above 0:
+            a state can grow for a while, at first at that rate, before it decays.
+        """
+    else:
+        level = "pass"
+        text = f"""
+            spectral abscissa {abscissa:.4g} and numerical abscissa {first:.4g} are at most 0: no state grows
+            at any moment.
+        """
+    return Finding(level, detail.name, prose(text))
+
+
+def _nearest(detail: MatrixDetail) -> str:
+    """Say how small a change is enough."""
+    distance, norm = detail.values["distance_to_instability"], detail.values["spectral_norm"]
+    return f" (one of norm {distance:.2g} is enough, {distance / norm:.1%} of that of the matrix)"
+
+
+def _transients(detail: MatrixDetail) -> Iterator[Finding]:
+    kreiss = detail.values.get("kreiss_constant", 1.0)
+    if _TRANSIENT < kreiss < float("inf"):
+        lower = detail.interval("kreiss_constant")[0]
+        text = f"""
+            Kreiss constant {kreiss:.4g} (at least {lower:.4g}) is above {_TRANSIENT:g}: although all
+            eigenvalues are stable, some small disturbance of the state grows at least that many times before
+            it decays. Look at its growth curve, and bound the norm or penalise non-normality if that matters.
+        """
+        yield Finding("notice", detail.name, prose(text))
+
+
+def _nonnormality(detail: MatrixDetail) -> Iterator[Finding]:
+    condition = detail.values["eigenvector_condition_number"]
+    sensitivity = detail.values["pseudospectral_sensitivity"]
+    if condition > _NEARLY_DEFECTIVE:
+        text = f"""
+            eigenvector condition number {condition:.3g} is above {_NEARLY_DEFECTIVE:g}: some eigenvectors
+            are nearly dependent, and rounding alone can change half of the digits of an eigenvalue. Judge
+            by pseudospectra (spectra.pseudospectrum), not by eigenvalues.
+        """
+        yield Finding("notice", detail.name, prose(text))
+    elif sensitivity > _SENSITIVE:
+        text = f"""
+            pseudospectral sensitivity {sensitivity:.3g} is above {_SENSITIVE:g}: the spectral radius can
+            move that many times as far as a perturbation is large (1 for a normal matrix). Judge by
+            pseudospectra (spectra.pseudospectrum), not by eigenvalues.
+        """
+        yield Finding("notice", detail.name, prose(text))
+
+
+def _noise(record: NamedMatrix, detail: MatrixDetail) -> Iterator[Finding]:
+    least = min(record.shape)
+    outliers, distance = (
+        detail.values.get(key, 1.0) for key in ("singular_value_outliers", "marchenko_pastur_distance")
+    )
+    threshold = _NOISE_DISTANCE / least**0.5
+    if least >= _NOISE_ORDER and outliers == 0 and distance < threshold:
+        text = f"""
+            its singular values cannot be told from those of pure noise: none is an outlier, and their
+            distance from the Marchenko-Pastur law, {distance:.2g}, is below {threshold:.2g}. It looks
+            untrained; check that the right weights were loaded and that the layer learned.
+        """
+        yield Finding("notice", detail.name, prose(text))
