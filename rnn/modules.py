@@ -106,7 +106,7 @@ def _computed_weights(model: nn.Module) -> Iterator[tuple[str, list[str], Callab
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, (WeightNorm, SpectralNorm, BasePruningMethod)):
                 weight = hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name
-                factors = [f"{prefix}{weight}_{part}" for part in ("g", "v", "orig", "u", "mask")]
+                factors = [f"{prefix}{weight}_{part}" for part in ("g", "orig", "u", "v", "mask")]
                 yield f"{prefix}{weight}", factors, _hooked(hook, module)
 
 

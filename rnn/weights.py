@@ -271,8 +271,8 @@ def _plain_records(
             )
         axis = 1 if weight.kind.startswith("transposed") else 0
         flat = (shape[axis], math.prod(shape) // shape[axis])
-        read = functools.partial(_flattened, weight, axis)
-        return [NamedMatrix(name, 0, "forward", "", "convolution", cited, "discrete", flat, read)]
+        whole = functools.partial(_flattened, weight, axis)
+        return [NamedMatrix(name, 0, "forward", "", "convolution", cited, "discrete", flat, whole)]
     role = "attention" if attention else "linear"
     if weight.kind == "embedding" or (
         weight.kind in _UNKNOWN and _EMBEDDING.search(layer.rpartition(".")[2])
