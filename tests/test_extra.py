@@ -20,3 +20,18 @@ def test_a_name_that_needs_torch_says_so(name: str, monkeypatch: pytest.MonkeyPa
 def test_nothing_is_missing_here() -> None:
     assert extra.missing_packages() == []
     assert "scikit-learn" in extra.advice("this", ["sklearn"])
+
+
+def test_each_extra_is_named_with_its_packages() -> None:
+    assert "'spectra-rnn[rnn]'" in extra.advice("this", ["safetensors"])
+    assert "'spectra-rnn[rnn,onnx]'" in extra.advice("this", ["onnx"])
+    assert "onnx" not in extra.missing_packages()
+
+
+@pytest.mark.parametrize("name", ["onnx", "safetensors"])
+def test_a_format_without_its_package_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra.require(name, what="this")
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"^this needs {name}.*pip install") as caught:
+        extra.require(name, what="this")
+    assert caught.value.name == name
