@@ -62,8 +62,7 @@ def _snapshots(state: Mapping[str, Any], unrecognised: list[tuple[str, str]]) ->
         if is_lazy(value):
             unrecognised.append((key, "not initialised yet; run the model once, then read it"))
             continue
-        gathered = value.full_tensor() if hasattr(value, "full_tensor") else value  # a distributed tensor
-        entries[key] = stored_tensor(gathered)
+        entries[key] = stored_tensor(value)
     return entries
 
 

@@ -83,7 +83,8 @@ def stored_tensor(tensor: Tensor) -> Stored:
     if tensor.is_meta:
         return Stored(tuple(tensor.shape), name, _no_values)
     with torch.inference_mode(False), torch.no_grad():
-        copy = tensor.detach().to("cpu", copy=True)
+        whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # a sharded one
+        copy = whole.detach().to("cpu", copy=True)
     return Stored(tuple(tensor.shape), name, lambda: _dense(copy))
 
 
