@@ -25,7 +25,8 @@ _NO_NAMES = "a list of tensors without names; pass them in a dictionary"
 _OPTIMISER = re.compile("optim|scheduler|scaler")
 _PLAIN = (str, bytes, int, float, complex, type(None), Global)
 _UNDERSTOOD = re.compile(
-    r"(datetime|pathlib|uuid|decimal|fractions|enum)\.|torch\.(device|Generator|torch_version\.TorchVersion)$"
+    r"(datetime|pathlib|uuid|decimal|fractions|enum|torch\._dynamo|torch\.fx)\."
+    r"|torch\.(device|Generator|torch_version\.TorchVersion)$"
     r"|(argparse\.Namespace|types\.SimpleNamespace|collections\.\w+|_codecs\.encode|numpy\.dtype)$"
     r"|builtins\.(object|range|slice)$|.*\.AttributeDict$"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rnn.layer_kinds import kind_of_name
@@ -63,7 +64,9 @@ def entries_of_module(made: Made) -> tuple[dict[str, Any], dict[str, str], list[
         prefix, module, above = waiting.pop()
         parts = _parts(module)
         if parts is None:
-            listed.append((prefix[:-1], f"an object of class {module.maker} where a module should be"))
+            listed.append(
+                (prefix[:-1], f"the layer {module.maker} keeps its weights in a way that is not read yet")
+            )
         elif any(module is one for one in above) or len(above) > DEEPEST or len(prefix) > 10_000:
             listed.append((prefix[:-1], "modules within modules without end"))
         else:
@@ -101,7 +104,7 @@ def _parts(made: Made) -> Parts | None:
     elif made.maker.startswith("torch.fx.") and made.arguments:
         state = made.arguments[0]
     if not isinstance(state, dict):
-        return None
+        return _convolution_parts(made)
     if made.maker.startswith(_SCRIPT):
         return _script_parts(state) if not made.maker.startswith(CUSTOM) else None
     if not all(isinstance(state.get(name), dict) for name in ("_parameters", "_modules")):
@@ -117,6 +120,14 @@ def _parts(made: Made) -> Parts | None:
     tensors = {**state["_parameters"], **kept, **packed}
     modules = {key: value for key, value in state["_modules"].items() if isinstance(value, Made)}
     return {key: value for key, value in tensors.items() if value is not None}, modules, []
+
+
+def _convolution_parts(made: Made) -> Parts | None:
+    """Find the weight in the row of values that a quantised convolution of torch.ao is pickled as."""
+    if not re.search(r"\.quantized\..*Conv[123]d$", made.maker) or not isinstance(made.state, tuple):
+        return None
+    weights = [one for one in made.state[:50] if isinstance(one, Stored) and len(one.shape) > 2]
+    return ({"weight": weights[0]}, {}, []) if len(weights) == 1 else None
 
 
 def _script_parts(state: dict[Any, Any]) -> Parts:
