@@ -2,6 +2,7 @@
 
 import os
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from rnn.models import ModelConfig, build_model
 from rnn.sources import read_source
 from rnn.tasks import load_task
+from rnn.tensors import Stored, Tensors, stored_tensor
 from rnn.training import TrainingConfig, save_checkpoint, train
 from rnn.weights import NamedMatrices, NamedMatrix, candidate_matrix, named_matrices
 from spectra.errors import UnsupportedModelError
@@ -86,6 +88,25 @@ def test_lstm_gates_put_back_give_the_same_step(layer: nn.Module) -> None:
     theirs = layer(x, (h, cell))
     theirs = theirs[0].detach().numpy()
     np.testing.assert_allclose((o * np.tanh(c))[None], theirs, rtol=1e-13)
+
+
+def test_a_projected_lstm_put_back_gives_the_same_step() -> None:
+    """With h = W_hr (o tanh c), the gates see W_hh h; the named square matrices are W_hr W_hh[gate]."""
+    layer = nn.LSTM(5, 4, proj_size=3).double()
+    found, biases = named_matrices(layer), numpy_biases(layer)
+    into = {m.gate: m.matrix for m in found if m.role == "input"}
+    (back,) = (m.matrix for m in found if m.role == "projection")
+    square = {m.gate: m.matrix for m in found if m.role == "recurrent"}
+    raw = dict(zip("ifgo", np.split(layer.weight_hh_l0.detach().numpy(), 4), strict=True))
+    gates = {}
+    for k, gate in enumerate("ifgo"):
+        np.testing.assert_array_equal(square[gate], back @ raw[gate])
+        bias = biases["ih"][4 * k : 4 * k + 4] + biases["hh"][4 * k : 4 * k + 4]
+        gates[gate] = into[gate] @ X + raw[gate] @ H[:3] + bias
+    c = sigmoid(gates["f"]) * C + sigmoid(gates["i"]) * np.tanh(gates["g"])
+    x, h, cell = tensors(X, H[:3], C)
+    theirs = layer(x, (h, cell))[0].detach().numpy()
+    np.testing.assert_allclose((back @ (sigmoid(gates["o"]) * np.tanh(c)))[None], theirs, rtol=1e-12)
 
 
 def test_projected_lstm_gives_the_square_matrix_of_each_gate() -> None:
@@ -253,7 +274,9 @@ def test_lone_arrays_are_read(tmp_path: Path) -> None:
     assert [key for key, _ in many.unrecognised] == ["cube"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
+)
 def test_other_precisions_are_widened_exactly(dtype: torch.dtype) -> None:
     W = torch.randn(3, 3).to(dtype)
     (found,) = named_matrices({"weight_hh": W})
@@ -267,6 +290,13 @@ def test_other_precisions_are_widened_exactly(dtype: torch.dtype) -> None:
         ("weight", torch.tensor([[1.0, torch.nan], [0, 0]]), "1 NaN or infinite entries"),
         ("weight", torch.zeros(0, 3), r"empty, shape \(0, 3\)"),
         ("weight", torch.zeros(2, 2, dtype=torch.int8), "numbers of type int8, not real weights"),
+        ("weight", torch.full((2, 2), torch.nan).to(torch.float8_e4m3fn), "4 NaN or infinite entries"),
+        (
+            "weight",
+            torch.zeros(2, 2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
+            "numbers of type float4_e2m1fn_x2, which torch cannot widen",
+        ),
+        ("weight", torch.zeros(1, 1, 1, 1, 1, 1), "is not that of one matrix; pass its slices"),
         ("mask", torch.zeros(2, 2, dtype=torch.bool), "numbers of type bool"),
         ("weight", torch.zeros(2, 2, dtype=torch.complex64), "numbers of type complex64"),
         ("weight", torch.zeros(2, 2, device="meta"), "meta"),
@@ -275,8 +305,6 @@ def test_other_precisions_are_widened_exactly(dtype: torch.dtype) -> None:
         ("weight_hh_l0", torch.zeros(6, 3), r"weight_hh has shape \(6, 3\)"),
         ("weight_hh_l0", torch.zeros(3, 3, 3), r"weight_hh has shape \(3, 3, 3\)"),
         ("weight_ih_l0", torch.zeros(3, 3), "weight_hh of the same layer is missing or unusable"),
-        ("a.parametrizations.weight.original0", torch.zeros(2, 2), "a factor of a parametrised weight"),
-        ("a.weight_v", torch.zeros(2, 2), "a factor of a parametrised weight"),
         ("a", [torch.zeros(2, 2)], "a list of tensors without names"),
         ("a", np.array(["x"]), "an array of dtype <U1, not of numbers"),
     ],
@@ -471,3 +499,160 @@ def test_an_archive_with_objects_gives_no_bad_advice(tmp_path):
     with pytest.raises(ValueError, match="it holds Python objects, or is damaged") as caught:
         named_matrices(tmp_path / "a.npz")
     assert "allow_pickle" not in str(caught.value)
+
+
+def steps_of_a_leaky_cell(W: np.ndarray, leak: float, h: np.ndarray) -> np.ndarray:
+    return (1 - leak) * h + leak * W @ h
+
+
+@pytest.mark.parametrize("leak", [0.1, 0.7, 1.0])
+def test_leaky_cells_give_the_operator_of_their_linear_step(leak: float) -> None:
+    layer = nn.RNN(5, 4, num_layers=2, bidirectional=True).double()
+    plain, found = named_matrices(layer), named_matrices(layer, leak=leak)
+    assert [(m.role, m.layer, m.direction) for m in found] == [(m.role, m.layer, m.direction) for m in plain]
+    for ours, W in zip(found, plain, strict=True):
+        assert ours.dynamics == "discrete"
+        if W.role != "recurrent":
+            assert (ours.name, ours.origin) == (W.name, W.origin)
+            continue
+        assert ours.name == f"{1 - leak:.6g} I + {leak:.6g} {W.name}"
+        assert ours.origin == f"{W.origin}, leak {leak}"
+        expected = steps_of_a_leaky_cell(W.matrix, leak, H)
+        np.testing.assert_allclose(ours.matrix @ H, expected, rtol=1e-13)
+        at_zero = np.linalg.eigvals(ours.matrix)
+        shifted = 1 - leak + leak * np.linalg.eigvals(W.matrix)
+        np.testing.assert_allclose(np.sort_complex(at_zero), np.sort_complex(shifted), atol=1e-12)
+
+
+@pytest.mark.parametrize("leak", [None, 0.2])
+def test_euler_steps_give_the_rate_of_change(leak: float | None) -> None:
+    W = np.random.default_rng(0).normal(size=(4, 4))
+    (found,) = named_matrices({"weight_hh": W}, dt=0.01, leak=leak)
+    tau = 0.01 / (leak or 1.0)
+    assert found.dynamics == "continuous"
+    assert found.name == f"(weight_hh - I) / {tau:g}"
+    assert found.origin == f"state_dict: weight_hh, dt 0.01, leak {leak or 1.0}"
+    np.testing.assert_array_equal(found.matrix, (W - np.eye(4)) / tau)
+    step = steps_of_a_leaky_cell(W, leak or 1.0, H)  # h + dt A h
+    np.testing.assert_allclose(H + 0.01 * found.matrix @ H, step, rtol=1e-12)
+
+
+def test_gated_layers_beside_a_leaky_cell_stay_as_they_are() -> None:
+    model = nn.Sequential(nn.RNN(3, 4), nn.GRU(4, 2))
+    found = named_matrices(model, leak=0.5)
+    assert [m.name for m in found if m.role == "recurrent"] == [
+        "0.5 I + 0.5 0.weight_hh_l0",
+        *(f"1.weight_hh_l0[{gate}]" for gate in "rzn"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"leak": 0}, "leak is 0.*expected a number > 0"),
+        ({"leak": -0.5}, "leak is -0.5; expected a number > 0"),
+        ({"leak": 1.5}, "leak is 1.5; expected 0 < leak <= 1"),
+        ({"leak": np.nan}, "leak"),
+        ({"dt": 0.0}, "dt is 0.0; expected a number > 0"),
+        ({"dt": np.inf}, "dt"),
+        ({"dt": 1e-320}, r"\(weight_hh_l0 - I\) / .* no longer holds 4 x 4 finite numbers"),
+        ({"orientation": "rows"}, "orientation"),
+        (
+            {"orientation": "out_in"},
+            r"orientation 'out_in' has no use: source \(RNN\) holds no array of an .npz",
+        ),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        named_matrices(nn.RNN(3, 4), **options)
+    with pytest.raises(TypeError, match=r"leak"):
+        named_matrices(nn.RNN(3, 4), leak="much")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["leak", "dt"])
+@pytest.mark.parametrize("source", [nn.GRU(3, 4), nn.Linear(3, 3), {"W": np.eye(2)}], ids=type)
+def test_options_without_an_ungated_cell_are_refused(option: str, source: Any) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{option} has no use: .* name the one that is meant: \{{'weight_hh'"
+    ):
+        named_matrices(source, **{option: 0.5})
+
+
+def test_arrays_are_turned_where_their_orientation_is_told(tmp_path: Path) -> None:
+    W, named = np.arange(6.0).reshape(2, 3), np.ones((2, 3))
+    np.savez(tmp_path / "a.npz", kernel=W, **{"fc.weight": named}, weight_hh=np.eye(2))
+    plain = named_matrices(tmp_path / "a.npz")
+    told = named_matrices(tmp_path / "a.npz", orientation="out_in")
+    turned = named_matrices(tmp_path / "a.npz", orientation="in_out")
+    assert summary(plain) == summary(told)
+    np.testing.assert_array_equal(turned["kernel"].matrix, W.T)
+    assert turned["kernel"].shape == (3, 2)
+    assert turned["fc.weight"].shape == (2, 3)
+    assert plain["kernel"].origin == told["kernel"].origin == "a.npz: kernel, taken as (out, in)"
+    assert turned["kernel"].origin == "a.npz: kernel, taken as (in, out)"
+    assert plain["fc.weight"].origin == "a.npz: fc.weight"
+    with pytest.raises(ValueError, match="has no use"):
+        named_matrices({"W": W}, orientation="in_out")
+
+
+def test_kinds_of_a_source_tell_the_orientation(monkeypatch: pytest.MonkeyPatch) -> None:
+    W = torch.arange(6.0).reshape(2, 3)
+    kinds = {"a.weight": "transposed linear", "b.weight": "embedding", "c.weight": "linear"}
+    table = Tensors("file", {key: stored_tensor(W) for key in kinds}, kinds, [])
+    monkeypatch.setattr("rnn.weights.read_source", lambda _: table)
+    found = named_matrices("file")
+    assert [(m.role, m.shape) for m in found] == [
+        ("linear", (3, 2)),
+        ("embedding", (3, 2)),
+        ("linear", (2, 3)),
+    ]
+    np.testing.assert_array_equal(found[0].matrix, W.T)
+    assert all(m.matrix.shape == m.shape and m.matrix.flags.c_contiguous for m in found)
+
+
+def test_tensors_are_read_one_after_the_other_and_again_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    living, reads = weakref.WeakSet(), []
+
+    def stored(name: str) -> Stored:
+        def read() -> torch.Tensor:
+            assert not living, "the tensor before is still held"
+            reads.append(name)
+            tensor = torch.ones(6, 2)
+            living.add(tensor)
+            return tensor
+
+        return Stored((6, 2), "float32", read, "part 1 of 2")
+
+    names = ["weight_hh_l0", "weight_ih_l0", "head.weight"]
+    table = Tensors("file", {name: stored(name) for name in names}, {}, [])
+    monkeypatch.setattr("rnn.weights.read_source", lambda _: table)
+    found = named_matrices("file")
+    assert reads == names
+    assert (len(found), repr(found)[:10], found[1].shape) == (7, "7 matrices", (2, 2))
+    assert reads == names
+    first, second = found[1].matrix, found[1].matrix
+    assert reads == [*names, "weight_hh_l0", "weight_hh_l0"]
+    assert not np.shares_memory(first, second)
+    assert found[1].origin == "file: weight_hh_l0[2:4] (part 1 of 2)"
+
+
+def test_files_that_change_after_they_were_opened_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [torch.eye(2)]
+    table = Tensors("W.npy", {"weight": Stored((2, 2), "float32", lambda: now[0])}, {}, [])
+    monkeypatch.setattr("rnn.weights.read_source", lambda _: table)
+    (record,) = named_matrices("W.npy")
+    for changed in (torch.eye(3), torch.full((2, 2), torch.nan)):
+        now[0] = changed
+        with pytest.raises(
+            ValueError, match=r"weight from W\.npy: weight no longer holds 2 x 2 finite numbers"
+        ):
+            _ = record.matrix
+
+
+def test_embeddings_are_known_by_their_names() -> None:
+    W = torch.ones(5, 2)
+    found = named_matrices(
+        {"wte.weight": W, "word_embeddings.weight": W, "tok_emb.weight": W, "member.weight": W}
+    )
+    assert [m.role for m in found] == ["embedding", "embedding", "embedding", "linear"]
