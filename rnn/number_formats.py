@@ -8,25 +8,17 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from spectra.checks import any_matrix, one_of
+from rnn.rounding import NUMBER_FORMATS, nearest, real_matrix, refuse_complex
+from spectra.checks import one_of
 from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
 from spectra.norms import spectral_norm
 from spectra.results import Record
-from spectra.scaling import UNIT_ROUNDOFF, unit_scaled
 from spectra.schur import SchurForm, schur_form
 from spectra.spectrum import spectral_abscissa, spectral_radius
 from spectra.stability import DYNAMICS
 from spectra.threads import available_threads, one_blas_thread
-
-Floats = NDArray[np.float64]
-
-NUMBER_FORMATS = ("float16", "bfloat16", "float8_e4m3fn", "int8_per_tensor", "int8_per_row")
-
-_LARGEST_FLOAT8 = 448.0
-_LARGEST_INT8 = 127.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -88,54 +80,6 @@ class RoundingEffect(Record):
     def __repr__(self) -> str:
         """One line with the class."""
         return f"RoundingEffect({self})"
-
-
-def rounded(W: ArrayLike, number_format: str) -> Floats:
-    """Round a matrix to a number format and give it back in float64.
-
-    Parameters
-    ----------
-    W : array_like, shape (m, n)
-        Real matrix.
-    number_format : {"float16", "bfloat16", "float8_e4m3fn", "int8_per_tensor", "int8_per_row"}
-        The floats are torch's; float8_e4m3fn is cast without a scale and cut off at ±448. The integers are
-        symmetric: scale · k for whole k from -127 to 127, scale = max abs(W) / 127, of the whole matrix or of
-        each row.
-
-    Returns
-    -------
-    ndarray of float64, shape (m, n)
-        The rounded matrix.
-
-    Raises
-    ------
-    TypeError
-        If W is no array of real numbers.
-    ValueError
-        If W is not two-dimensional, is empty or holds NaN or inf, the format is unknown, or an entry
-        overflows in float16 (beyond 65504) or bfloat16.
-
-    Notes
-    -----
-    To the nearest number, ties to even. As in torch, a float64 entry goes to the smaller floats by way of
-    float32. Scales are float64 here; where they are stored in float32, weights move by another 6e-8 of their
-    size. The scale of a tensor that stacks several gates is that of its largest gate: round the stack.
-
-    Examples
-    --------
-    >>> from rnn.number_formats import rounded
-    >>> rounded([[1.27, 0.014], [0.0, -0.3]], "int8_per_tensor")
-    array([[ 1.27,  0.01],
-           [ 0.  , -0.3 ]])
-    """
-    number_format = one_of(number_format, "number_format", NUMBER_FORMATS)
-    values, beyond = _rounded(_real_matrix(W), number_format)
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"W has {beyond} entries beyond the largest number of {number_format}; scale W, or use another "
-            f"format: {', '.join(NUMBER_FORMATS)}"
-        )
-    return values
 
 
 def rounding_effect(
@@ -238,9 +182,9 @@ def rounding_effects(
     dynamics = one_of(dynamics, "dynamics", DYNAMICS)
     workers = min(available_threads(threads), len(wanted))
     if not isinstance(A, SchurForm):
-        A = _real_matrix(A)
+        A = real_matrix(A)
     form = schur_form(A)
-    _refuse_complex(form.A)
+    refuse_complex(form.A)
     with one_blas_thread():
         norm = spectral_norm(form)
         with ThreadPoolExecutor(workers) as pool:
@@ -257,24 +201,13 @@ def _checked_formats(formats: Iterable[str]) -> Sequence[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _real_matrix(W: ArrayLike) -> Floats:
-    matrix = any_matrix(W, "W")
-    _refuse_complex(matrix)
-    return np.asarray(matrix, dtype=np.float64)
-
-
-def _refuse_complex(matrix: NDArray[np.float64] | NDArray[np.complex128]) -> None:
-    if matrix.dtype != np.float64:
-        raise TypeError("W is complex; expected real weights: number formats here are those of real numbers")
-
-
 def _effect(form: SchurForm, norm: float, number_format: str, dynamics: str) -> RoundingEffect:
     discrete = dynamics == "discrete"
     reach = spectral_radius if discrete else spectral_abscissa
     farthest = pseudospectral_radius if discrete else pseudospectral_abscissa
     boundary = 1.0 if discrete else 0.0
     before = reach(form)
-    values, beyond = _rounded(np.asarray(form.A, dtype=np.float64), number_format)
+    values, beyond = nearest(np.asarray(form.A, dtype=np.float64), number_format)
     if np.isfinite(values).all():
         epsilon = spectral_norm(form.A - values)
         after = reach(values) if epsilon > 0 else before
@@ -303,30 +236,3 @@ def _effect(form: SchurForm, norm: float, number_format: str, dynamics: str) -> 
         beyond=beyond,
         verdict=next(verdict for verdict, true in stable.items() if true),
     )
-
-
-def _rounded(W: Floats, number_format: str) -> tuple[Floats, int]:
-    """Round; give also the number of entries beyond the largest number of the format."""
-    cut = np.zeros(W.shape, dtype=bool)
-    if number_format == "int8_per_tensor":
-        values = _whole_steps(W)
-    elif number_format == "int8_per_row":
-        values = np.concatenate([_whole_steps(row[None]) for row in W])
-    else:
-        if number_format == "float8_e4m3fn":  # torch cuts off, but made NaN of them in older versions
-            cut = np.abs(W) > _LARGEST_FLOAT8
-            W = W.clip(-_LARGEST_FLOAT8, _LARGEST_FLOAT8)
-        values = torch.from_numpy(W).to(getattr(torch, number_format)).to(torch.float64).numpy()
-    return values, int((cut | ~np.isfinite(values)).sum())
-
-
-def _whole_steps(W: Floats) -> Floats:
-    """Round to whole multiples of the largest modulus / 127; what is one up to float64 rounding stays."""
-    scaled, unit = unit_scaled(W)  # at unit size no step is too small for a float
-    step = np.abs(scaled).max() / _LARGEST_INT8
-    if step == 0:
-        return W.copy()
-    near = np.rint(scaled / step) * step
-    near = np.where(np.abs(near - scaled) <= 4 * UNIT_ROUNDOFF * np.abs(scaled), scaled, near)
-    with np.errstate(under="ignore"):
-        return np.asarray(near * unit, dtype=np.float64)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import squares
 
-from rnn.number_formats import NUMBER_FORMATS, RoundingEffect, rounded, rounding_effect, rounding_effects
+from rnn.number_formats import RoundingEffect, rounding_effect, rounding_effects
+from rnn.rounding import NUMBER_FORMATS, rounded
 from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
 from spectra.schur import schur_form
 from spectra.spectrum import spectral_abscissa, spectral_radius
