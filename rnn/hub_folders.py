@@ -30,11 +30,13 @@ CONFIGS = ("config.json", "adapter_config.json")
 
 _TRAINING = re.compile(r"optim|sched|scaler|rng_state|random_states|training_args|sampler", re.IGNORECASE)
 _FOREIGN = {".h5", ".keras", ".msgpack", ".ot", ".gguf", ".ggml", ".tflite", ".pb", ".pdparams", ".distcp"}
+_DATA = {".npz", ".npy", ".pkl", ".pickle"}  # often something else; read where nothing but them is there
 
 # Models whose Conv1D holds its matrix as (in, out) (transformers.pytorch_utils), and what it is called there.
 _CONV1D_MODELS = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder"}
 _CONV1D = re.compile(r"(?:^|\.)(?:c_attn|q_attn|c_proj|c_fc)\.weight$")
 _EMBEDDING = re.compile(r"(?:^|\.)(?:wte|wpe|shared|relative_attention_bias)\.weight$")
+_HEAD = re.compile(r"(?:^|\.)embed_out\.weight$")  # a linear layer in spite of its name
 
 
 def read_folder(folder: Path, readers: Readers) -> Tensors:
@@ -106,6 +108,7 @@ def with_config(table: Tensors, folder: Path) -> Tensors:
     except (NotUnderstoodError, ValueError, OSError) as reason:
         return dataclasses.replace(table, unrecognised=[*table.unrecognised, (name, str(reason))])
     kinds = {key: "embedding" for key in table.entries if _EMBEDDING.search(key)}
+    kinds |= {key: "linear" for key in table.entries if _HEAD.search(key)}
     if _CONV1D_MODELS & set(_model_types(config)):
         kinds |= {key: "transposed linear" for key in table.entries if _CONV1D.search(key)}
     return dataclasses.replace(table, config=config, kinds=kinds | table.kinds)
@@ -117,11 +120,11 @@ def _chosen(folder: Path, weights: list[str], readers: Readers) -> list[str]:
     if standard:
         return standard[:1]
     indices = [[name] for name in weights if name.endswith(INDEX)]
+    usable = [name for name in weights if _suffix(name) in readers and not _TRAINING.match(name)]
     models: dict[str, list[str]] = {}
-    for name in weights:
-        if _suffix(name) in readers and not _TRAINING.match(name):
-            shard = SHARD.fullmatch(name)
-            models.setdefault(shard["stem"] + shard["suffix"] if shard else name, []).append(name)
+    for name in [name for name in usable if _suffix(name) not in _DATA] or usable:
+        shard = SHARD.fullmatch(name)
+        models.setdefault(shard["stem"] + shard["suffix"] if shard else name, []).append(name)
     choices = indices or list(models.values())
     if len(choices) == 1:
         return choices[0]
