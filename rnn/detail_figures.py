@@ -1,15 +1,12 @@
-"""Figures of one matrix as small PNG images: portrait, thumbnail, growth, distribution; two to learn by."""
+"""Figures of one matrix as small PNG images: portrait, thumbnail, growth, distribution."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spectra.distribution import SpectralDistribution
-from spectra.pseudospectra import pseudospectrum
 from spectra.results import Pseudospectrum
 from spectra.transients import TransientGrowth
 
@@ -20,21 +17,16 @@ _DOTS = 120  # to the inch
 _COLOURS = 64  # of the palette: a third of the bytes of full colour, and no difference to be seen
 _THUMBNAIL = 144  # pixels of its side
 
-EXAMPLE_LEVELS = (0.01, 0.03, 0.1, 0.3)
-_EXAMPLE_EIGENVALUES = (0.75, 0.45, 0.15, -0.15, -0.45, -0.75)
-_EXAMPLE_COUPLING = 0.9
-_EXAMPLE_REGION = (-1.8, 1.8, -1.5, 1.5)
-_EXAMPLE_SHAPE = (101, 121)  # the eigenvalues are points of the grid, so that no level is missed
-EXAMPLE_POINT = 1.1 + 0.3j  # outside the unit circle, and an eigenvalue after a change of norm 0.1
 
-
-def portrait_png(result: Pseudospectrum) -> bytes:
+def portrait_png(result: Pseudospectrum, remarks: Sequence[tuple[str, complex, complex]] = ()) -> bytes:
     """Draw a portrait with contours, eigenvalues and unit circle.
 
     Parameters
     ----------
     result : Pseudospectrum
         The record to draw.
+    remarks : sequence of (str, complex, complex)
+        Texts, each with the point that its arrow leads to and where it stands itself.
 
     Returns
     -------
@@ -43,6 +35,8 @@ def portrait_png(result: Pseudospectrum) -> bytes:
     """
     axes = _axes(5.2, 5.4)
     _draw_portrait(result, axes)
+    for remark in remarks:
+        _remark(axes, *remark)
     return _png(axes)
 
 
@@ -118,65 +112,19 @@ def distribution_png(result: SpectralDistribution) -> bytes:
     return _png(axes)
 
 
-def example_matrix(*, coupling: float = _EXAMPLE_COUPLING) -> NDArray[np.float64]:
-    """Matrix of order 6 to learn by, with eigenvalues ±0.15, ±0.45, ±0.75.
-
-    Parameters
-    ----------
-    coupling : float
-        Its entries above the diagonal, on the first two diagonals; 0 makes it normal.
-
-    Returns
-    -------
-    ndarray, shape (6, 6)
-        An upper triangular matrix.
-    """
-    n = len(_EXAMPLE_EIGENVALUES)
-    return np.diag(_EXAMPLE_EIGENVALUES) + coupling * (np.eye(n, k=1) + np.eye(n, k=2))
-
-
-def example_pngs() -> tuple[bytes, bytes]:
-    """Draw two matrices with the same eigenvalues: a normal one, and one that is not, with remarks.
-
-    Returns
-    -------
-    (bytes, bytes)
-        The images: `example_matrix` with coupling 0, and as it is.
-    """
-    images = []
-    for coupling in (0.0, _EXAMPLE_COUPLING):
-        axes = _axes(5.2, 5.0)
-        A = example_matrix(coupling=coupling)
-        result = pseudospectrum(A, region=_EXAMPLE_REGION, shape=_EXAMPLE_SHAPE, epsilons=EXAMPLE_LEVELS)
-        _draw_portrait(result, axes)
-        if coupling:
-            _explain(axes)
-        images.append(_png(axes))
-    return images[0], images[1]
-
-
-def _explain(axes: Axes) -> None:
+def _remark(axes: Axes, text: str, z: complex, place: complex) -> None:
     from matplotlib.patheffects import withStroke
 
-    for number, point, place in (
-        ("1  an eigenvalue", (-0.75, 0.0), (-1.7, 1.35)),
-        ("2  the unit circle", (-np.sqrt(0.5), -np.sqrt(0.5)), (-1.7, -1.35)),
-        (
-            "3  outside, and reached by\n    a change of norm 0.1",
-            (EXAMPLE_POINT.real, EXAMPLE_POINT.imag),
-            (0.3, 1.33),
-        ),
-    ):
-        axes.annotate(
-            number,
-            point,
-            xytext=place,
-            fontsize=9.5,
-            va="center",
-            zorder=8,
-            arrowprops={"arrowstyle": "-|>", "color": "black", "shrinkB": 3},
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )
+    axes.annotate(
+        text,
+        (z.real, z.imag),
+        xytext=(place.real, place.imag),
+        fontsize=9.5,
+        va="center",
+        zorder=8,
+        arrowprops={"arrowstyle": "-|>", "color": "black", "shrinkB": 3},
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
 
 
 def _draw_portrait(result: Pseudospectrum, axes: Axes) -> None:

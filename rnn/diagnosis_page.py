@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rnn.detail_figures import EXAMPLE_LEVELS, example_matrix, example_pngs
 from rnn.details import MatrixDetail
 from rnn.matrix_cards import Card, card_tables, matrix_card
 from rnn.matrix_words import number
-from rnn.report import Picture, Section, check_tables, prose, render_page
+from rnn.primer import examples
+from rnn.report import Section, check_tables, render_page
 from rnn.terms import TERMS, linked
 from spectra import __version__
-from spectra.stability import distance_to_instability
-from spectra.transients import transient_growth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +137,7 @@ def diagnosis_page(contents: PageContents) -> str:
         tables=card_tables(cards),
         cards=detailed,
         pictured=sum(bool(card.pictures) for card in detailed),
-        examples=_examples(),
+        examples=examples(),
         terms=TERMS,
         facts=_facts(contents),
         linked=linked,
@@ -254,39 +252,6 @@ def _verdict(contents: PageContents, cards: Sequence[Card], counts: Counter[str]
 
 def _counted(count: int, singular: str, plural: str = "") -> str:
     return f"{count} {singular if count == 1 else plural or singular + 's'}"
-
-
-def _examples() -> list[Picture]:
-    """Give two pictures to learn by, with their numbers in words."""
-    normal, other = example_pngs()
-    A = example_matrix()
-    distance = number(distance_to_instability(A, dynamics="discrete").value, digits=2)
-    growth = transient_growth(A, 30, dynamics="discrete")
-    levels = ", ".join(f"{level:g}" for level in EXAMPLE_LEVELS)
-    same = f"Eigenvalues ±0.15, ±0.45 and ±0.75; contours ε = {levels}; dashed the unit circle."
-    return [
-        Picture(
-            "A normal matrix",
-            "Eigenvalues move at most as far as the perturbation is large: every contour is made of circles "
-            "around them. No perturbation of norm below 0.25 reaches the unit circle.",
-            f"{same} The contours are circles of radius ε around the eigenvalues.",
-            normal,
-        ),
-        Picture(
-            "Not normal, same eigenvalues",
-            prose(f"""
-                A perturbation of norm {distance} brings an eigenvalue to the unit circle, and without any a
-                vector can grow to {number(growth.peak, digits=2)} times its length, at step
-                {number(growth.peak_time)}, before it shrinks. The eigenvalues alone say nothing of this.
-            """),
-            prose(f"""
-                {same} The contour ε = 0.1 encloses all eigenvalues and reaches beyond the unit circle on the
-                right. Arrows point at an eigenvalue (1), at the unit circle (2), and at a point outside it
-                but within that contour (3).
-            """),
-            other,
-        ),
-    ]
 
 
 def _facts(contents: PageContents) -> list[tuple[str, str]]:

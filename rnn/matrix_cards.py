@@ -1,4 +1,4 @@
-"""What a page shows of each matrix: its row in a table, and its card with pictures, sentences and measures."""
+"""What a page shows of each matrix: a row in a table, and a card with pictures, sentences and measures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ import numpy as np
 
 from rnn.detail_figures import distribution_png, growth_png, portrait_png, thumbnail_png
 from rnn.details import MatrixDetail
-from rnn.matrix_words import (
-    distribution_words,
-    growth_words,
-    measure_rows,
-    number,
-    portrait_words,
-    row_words,
-    sentences,
-)
+from rnn.matrix_words import measure_rows, number, row_words, sentences
 from rnn.measures import MEASURES
+from rnn.picture_words import distribution_words, growth_words, portrait_words
 from rnn.report import Picture
 
 _SQUARE_KEYS = (
@@ -196,7 +189,8 @@ def _drawings(detail: MatrixDetail) -> Iterator[tuple[str, str, str, Any]]:
     portrait, growth, distribution = detail.portrait, detail.growth, detail.distribution
     if portrait is not None:
         caption = "How far perturbations of norm ε can take the eigenvalues: up to the contour labelled ε."
-        yield "Portrait", caption, portrait_words(portrait), lambda: portrait_png(portrait)
+        words = portrait_words(portrait, dynamics=detail.dynamics)
+        yield "Portrait", caption, words, lambda: portrait_png(portrait)
     if growth is not None:
         caption = "By how much repeated steps can stretch a vector, and between which bounds this must lie."
         yield "Growth", caption, growth_words(growth), lambda: growth_png(growth)

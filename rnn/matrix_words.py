@@ -19,6 +19,7 @@ _FEWEST = 32  # singular values that can be compared with noise
 _CHANCE = 3.0  # times 1/M: Kolmogorov-Smirnov distance of the bulk of pure noise with M singular values
 
 _LINES = {"discrete": "the unit circle", "continuous": "the imaginary axis"}  # limits of stability
+BEYOND = {"discrete": "outside the unit circle", "continuous": "right of the imaginary axis"}
 
 
 def number(value: float, *, digits: int = 4) -> str:
@@ -70,87 +71,13 @@ def sentences(detail: MatrixDetail) -> list[str]:
     return [prose(text) for text in found]
 
 
-def portrait_words(result: Pseudospectrum) -> str:
-    """Say what a portrait shows, for those who do not see it.
-
-    Parameters
-    ----------
-    result : Pseudospectrum
-        The record that is drawn.
-
-    Returns
-    -------
-    str
-        The region, the eigenvalues, and how far each level reaches on the grid.
-    """
-    moduli = np.abs(result.eigenvalues)
-    outside = int(np.count_nonzero(moduli > 1))
-    points = np.abs(result.x + 1j * result.y[:, None])
-    text = f"""
-        Pseudospectra in the complex plane, real part {number(result.x[0], digits=3)} to
-        {number(result.x[-1], digits=3)}, imaginary part {number(result.y[0], digits=3)} to
-        {number(result.y[-1], digits=3)}. Order {len(moduli)}, moduli of the eigenvalues from
-        {number(moduli.min(), digits=3)} to {number(moduli.max(), digits=3)}, {outside} of them outside the
-        unit circle.
-    """
-    reached = [(level, points[result.sigma_min <= level]) for level in np.sort(result.epsilons)]
-    words = [f"ε = {level:.3g} to |z| = {number(z.max(), digits=3)}" for level, z in reached if z.size]
-    if words:
-        text += f" On this grid the levels reach: {', '.join(words)}."
-    return prose(text)
-
-
-def growth_words(result: TransientGrowth) -> str:
-    """Say what a curve of growth shows, for those who do not see it.
-
-    Parameters
-    ----------
-    result : TransientGrowth
-        The record that is drawn.
-
-    Returns
-    -------
-    str
-        The peak, the last value and the rate.
-    """
-    power, time = ("‖A^k‖", "k") if result.dynamics == "discrete" else ("‖exp(tA)‖", "t")
-    return prose(f"""
-        {power} from {time} = {number(result.times[0])} to {number(result.times[-1])}: from
-        {number(result.norms[0])} by way of {number(result.peak)} at {time} = {number(result.peak_time)} to
-        {number(result.norms[-1])} at the end, with bounds from theory around it and the long-term rate
-        {number(result.rate)} as a dashed line.
-    """)
-
-
-def distribution_words(result: SpectralDistribution) -> str:
-    """Say what a histogram of singular values shows, for those who do not see it.
-
-    Parameters
-    ----------
-    result : SpectralDistribution
-        The record that is drawn.
-
-    Returns
-    -------
-    str
-        Counts, range and the distance of the bulk from the law.
-    """
-    sigma = result.singular_values
-    return prose(f"""
-        Histogram of {len(sigma)} singular values from {number(sigma[-1])} to {number(sigma[0])}, each divided
-        by √{max(result.rows, result.columns)}, beside the Marchenko-Pastur law: {result.outliers} outliers,
-        Kolmogorov-Smirnov distance of the others {number(result.ks_distance, digits=2)}.
-    """)
-
-
 def _eigenvalues(detail: MatrixDetail) -> Iterator[str]:
     discrete = detail.dynamics == "discrete"
     extreme = detail.values.get("spectral_radius" if discrete else "spectral_abscissa")
     if extreme is None:
         return
     limit, size = (1.0, "modulus") if discrete else (0.0, "real part")
-    line = _LINES[detail.dynamics]
-    outside = f"outside {line}" if discrete else f"right of {line}"
+    line, outside = _LINES[detail.dynamics], BEYOND[detail.dynamics]
     if abs(extreme - limit) <= _ALIKE:
         yield f"The largest {size} of an eigenvalue, {number(extreme)}, is on {line}, the limit of stability."
     elif extreme < limit:

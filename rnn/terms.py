@@ -66,8 +66,8 @@ TERMS = tuple(
             ),
             Term(
                 "normal matrix",
-                "A matrix with orthogonal eigenvectors. Its eigenvalues tell everything: it grows at most as the "
-                "spectral radius says, and a perturbation moves an eigenvalue at most by its own norm.",
+                "A matrix with orthogonal eigenvectors. Its eigenvalues tell everything: growth follows the "
+                "spectral radius, and a perturbation moves an eigenvalue at most by its own norm.",
                 ("normal",),
             ),
             Term(
