@@ -185,8 +185,8 @@ def _parts(
     if part == "qkv_proj":
         if family not in {"phi3", "phi4_multimodal"}:
             raise NotUnderstoodError(
-                "a fused query, key and value whose order of rows differs between models; pass the parts as "
-                "{'attn.q_proj.weight': Q, 'attn.k_proj.weight': K, 'attn.v_proj.weight': V}"
+                "a fused query, key and value whose order of rows differs between models, known for Phi-3; pass "
+                "the module, its folder with config.json, or the parts as {'attn.q_proj.weight': Q, ...}"
             )
         return _stacked(height, config)
     if f"{parent}q_attn.weight" in weights and height % 2 == 0:

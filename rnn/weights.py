@@ -255,20 +255,16 @@ def _plain_records(
     weight, leaf = weights[name], name.rpartition(".")[2]
     layer, free = name.rpartition(".")[0], _is_free(weights[name])
     attention = is_attention(name, weights.keys())
+    if len(weight.shape) > 2 and not (leaf == "weight" and _may_be_convolution(weight)):
+        raise NotUnderstoodError(
+            f"shape {weight.shape} is not that of one matrix; pass its slices one by one, {{'weight': W[0]}}"
+        )
     if leaf != "weight" and not free and not attention:
         raise NotUnderstoodError(
             "its name follows no convention; pass {'weight_hh': W} or {'weight': W} to read it"
         )
     shape, cited = weight.shape, weight.cite(origin)
     if len(shape) > 2:
-        if (
-            weight.kind not in _UNKNOWN | {"convolution", "transposed convolution"}
-            or len(shape) > _MOST
-            or _EXPERTS.search(layer)
-        ):
-            raise NotUnderstoodError(
-                f"shape {shape} is not that of one matrix; pass its slices one by one, {{'weight': W[0]}}"
-            )
         axis = 1 if weight.kind.startswith("transposed") else 0
         flat = (shape[axis], math.prod(shape) // shape[axis])
         whole = functools.partial(_flattened, weight, axis)
@@ -283,6 +279,12 @@ def _plain_records(
     rows, columns = shape[::-1] if transposed else shape
     read = functools.partial(_turned, weight) if transposed else weight.stored.read
     return [NamedMatrix(name, 0, "forward", "", role, cited, "discrete", (rows, columns), read)]
+
+
+def _may_be_convolution(weight: Weight) -> bool:
+    if weight.kind in _UNKNOWN:
+        return len(weight.shape) <= _MOST and not _EXPERTS.search(weight.name)
+    return weight.kind in {"convolution", "transposed convolution"}
 
 
 def _flattened(weight: Weight, axis: int) -> Tensor:
