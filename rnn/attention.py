@@ -183,10 +183,10 @@ def _parts(
     if part == "query_key_value" or (family == "gpt_bigcode" and not config.get("multi_query", True)):
         return _by_head(name, height, config, family)
     if part == "qkv_proj":
-        if family not in {"phi3", "phi4_multimodal"}:
+        if family != "phi3":
             raise NotUnderstoodError(
-                "a fused query, key and value whose order of rows differs between models, known for Phi-3; pass "
-                "the module, its folder with config.json, or the parts as {'attn.q_proj.weight': Q, ...}"
+                "a fused query, key and value whose order of rows differs between models, known for Phi-3; "
+                "pass the module, its folder with config.json, or the parts as {'attn.q_proj.weight': Q, ...}"
             )
         return _stacked(height, config)
     if f"{parent}q_attn.weight" in weights and height % 2 == 0:
