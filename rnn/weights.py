@@ -243,7 +243,10 @@ def _leaky(
     for record in records:
         if record.role == "recurrent" and not record.gate:
             record = leaky(record, 1.0 if leak is None else leak, dt)
-            _ = record.matrix  # refuses a dt for which the operator overflows
+            if dt is not None and not torch.isfinite(record.read()).all():
+                raise ValueError(
+                    f"dt is {dt}: {record.name} overflows float64; measure time in smaller units"
+                )
         changed.append(record)
     return changed
 
