@@ -90,7 +90,8 @@ def test_every_kind_of_tensor_equals_what_torch_gives(path: Path, zipped: bool) 
     torch.save(TENSORS, path, _use_new_zipfile_serialization=zipped)
     table = read_torch_archive(path)
     check_equal(table, TENSORS)
-    check_equal(table, torch.load(path, weights_only=True))
+    if zipped:  # torch 2.13 cannot load a legacy file of its own with float8 or uint16 in it
+        check_equal(table, torch.load(path, weights_only=True))
     assert (table.unrecognised, table.kinds, table.origin) == ([], {}, "model.pt")
 
 
