@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rnn.extra import require
 from rnn.onnx_folding import FOLDED, fold
+from rnn.onnx_functions import without_functions
 from rnn.onnx_layers import LAYERS, RECURRENT, Piece, peculiarities
 from rnn.onnx_names import torch_layer
 from rnn.onnx_tensors import Constant, stored_constant
@@ -63,14 +64,12 @@ def read_onnx(path: Path) -> Tensors:
     """
     require("onnx", what="reading .onnx files")
     import onnx
-    import onnx.inliner
 
     try:
         if os.path.getsize(path) > _LARGEST:
             raise ValueError("it is larger than the 2 GiB that the format allows in one file")
         model = onnx.load(os.fspath(path), format="protobuf", load_external_data=False)
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+        model = without_functions(model)
         if not model.HasField("graph") or not model.graph.node:
             raise ValueError("it holds no graph")
         reading = _Reading(path.parent)

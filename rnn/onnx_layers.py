@@ -57,9 +57,7 @@ _USUAL = {"LSTM": ({"sigmoid", "tanh"},), "GRU": ({"sigmoid", "tanh"},), "RNN": 
 
 def _matmul(node: Any, _: Attributes, inputs: Inputs) -> Iterator[Piece]:
     """Y = A B: a constant B is (in, out), a constant A is (out, in)."""
-    left, right = (*inputs, None, None)[:2]
-    if left is not None and right is not None:
-        raise NotUnderstoodError("both factors are constants")
+    left, right = _factors(inputs)
     constant = right or left
     if constant is not None and len(constant.shape) > 1:
         yield _linear(node, constant, turned=right is not None)
@@ -67,14 +65,22 @@ def _matmul(node: Any, _: Attributes, inputs: Inputs) -> Iterator[Piece]:
 
 def _gemm(node: Any, attributes: Attributes, inputs: Inputs) -> Iterator[Piece]:
     """Y = alpha A' B' + beta C: a constant B' is (in, out), a constant A' is (out, in)."""
-    left, right = (*inputs, None, None)[:2]
-    if left is not None and right is not None:
-        raise NotUnderstoodError("both factors are constants")
+    left, right = _factors(inputs)
     alpha = float(attributes.get("alpha", 1.0))
     if right is not None:
         yield _linear(node, right, turned=not attributes.get("transB", 0), factor=alpha)
     elif left is not None:
         yield _linear(node, left, turned=bool(attributes.get("transA", 0)), factor=alpha)
+
+
+def _factors(inputs: Inputs) -> tuple[Constant | None, Constant | None]:
+    """Give the factor that is weights, of two constants the one that torch calls so: the other is a state."""
+    left, right = (*inputs, None, None)[:2]
+    if left is None or right is None:
+        return left, right
+    if bool(torch_key(left)) == bool(torch_key(right)):
+        raise NotUnderstoodError("both factors are constants")
+    return (left, None) if torch_key(left) else (None, right)
 
 
 def _linear(node: Any, constant: Constant, *, turned: bool, factor: float = 1.0) -> Piece:

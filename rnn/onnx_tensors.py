@@ -82,6 +82,8 @@ def stored_constant(tensor: Any, folder: Path) -> Constant:
     """
     import onnx
 
+    if tensor.data_type not in onnx.TensorProto.DataType.values():
+        raise NotUnderstoodError(f"values of an unknown type, number {tensor.data_type}")
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     shape = tuple(tensor.dims)
     if name in {"UNDEFINED", "STRING"}:

@@ -58,7 +58,9 @@ def read_source(source: Any) -> Tensors:
             f"file ({', '.join(FORMATS)}); a single matrix W: {{'weight_hh': W}}"
         )
     if not table.entries:
-        listed = "".join(f" ({key}: {reason})" for key, reason in table.unrecognised[:1])
+        listed = "".join(
+            f" ({' '.join(f'{key}: {why}'.split()):.300})" for key, why in table.unrecognised[:1]
+        )
         raise UnsupportedModelError(
             f"source ({table.origin}) holds no tensors{listed}; pass a model with parameters, or its "
             "state_dict()"
