@@ -19,7 +19,7 @@ from rnn.pickled_modules import entries_of_module, is_module
 from rnn.tensors import NotUnderstoodError, Stored, Tensors, stored_tensor
 
 DEEPEST = 100  # dictionaries within each other that are still opened
-MOST_LETTERS = 50_000_000  # of all names: dictionaries that share others can name the same tensor without end
+MOST_LETTERS = 20_000_000  # of all names: dictionaries that share others can name the same tensor without end
 _ENDLESS = "dictionaries within dictionaries without end"
 _NO_NAMES = "a list of tensors without names; pass them in a dictionary"
 _OPTIMISER = re.compile("optim|scheduler|scaler")
