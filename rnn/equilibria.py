@@ -173,10 +173,10 @@ def fixed_points(
 
     The error of a fixed point is that of the Newton-Kantorovich theorem, 2 η / (1 + (1 − 2 β L η)^½), where
     β = ‖(I − J)⁻¹‖ and η = β (residual + rounding). It would be proven with a Lipschitz constant L of J
-    around the point; ours is the largest change of J along the weakest direction of I − J and two random ones, so
-    that it is an estimate. Where 2 β L η > 1 the error is inf: the point may belong to a line of fixed
-    points, or several may have met. Two ends are one point where they are closer than 1 / (β L), the distance within
-    which I − J stays regular, and never where they are further apart than 1e-4 (1 + ‖s‖).
+    around the point; ours is the largest change of J along the weakest direction of I − J and two random
+    ones, so that it is an estimate. Where 2 β L η > 1 the error is inf: the point may belong to a line of
+    fixed points, or several may have met. Two ends are one point where they are closer than 1 / (β L), the
+    distance within which I − J stays regular, and never where they are further apart than 1e-4 (1 + ‖s‖).
 
     An eigenvalue λ counts as on the unit circle within κ (s u ‖J‖_F + L error), with its condition number κ,
     taken as 1e8 at most. Cost: some tens of Jacobians and Cholesky factorisations of order s per start, and a
