@@ -218,8 +218,8 @@ def _shapes(twin: nn.Module, x: Tensor) -> dict[str, set[Shape]]:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         text = str(error).partition("\n")[0]
         raise ValueError(
-            f"model cannot be called with x of shape {tuple(x.shape)} and type {x.dtype} ({text}); pass a batch "
-            "as it takes it"
+            f"model cannot be called with x of shape {tuple(x.shape)} and type {x.dtype} ({text}); pass a "
+            "batch as it takes it"
         ) from None
     finally:
         for hook in hooks:

@@ -122,6 +122,7 @@ ORDER = [
     "rnn.equilibria",
     "rnn.recurrent_bounds",
     "rnn.layer_bounds",
+    "rnn.graph_operations",
     "rnn.network_graphs",
     "rnn.slopes",
     "rnn.lipschitz",
