@@ -15,6 +15,7 @@ from rnn.jacobians import jacobian_blocks, one_drive
 from spectra.checks import generator, whole_number
 from spectra.results import Record
 from spectra.scaling import UNIT_ROUNDOFF
+from spectra.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 
@@ -162,7 +163,8 @@ def lyapunov_spectrum(
         raise ValueError(
             f"skip is {skipped}, and the longest of the trajectories has {steps} steps; skip fewer"
         )
-    rates, noise = _growth_rates(drive, wanted, generator(rng))
+    with one_blas_thread():  # many small matrices
+        rates, noise = _growth_rates(drive, wanted, generator(rng))
     means = rates[taken].mean(axis=0)
     errors = np.zeros(wanted)
     finite = np.isfinite(means)

@@ -1,5 +1,7 @@
 """Lyapunov exponents equal closed forms within their errors, and the errors hold what they say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -185,6 +187,9 @@ def test_records_are_saved_and_read(tmp_path: object) -> None:
     np.testing.assert_array_equal(again.exponents, spectrum.exponents)
     assert str(again) == str(spectrum)
     assert str(spectrum).startswith("LyapunovSpectrum of chaos: largest ")
+    dataclasses.replace(spectrum, errors=np.zeros(2)).save(tmp_path / "damaged.npz")
+    with pytest.raises(ValueError, match="no saved result"):
+        LyapunovSpectrum.load(tmp_path / "damaged.npz")
 
 
 def test_refusals() -> None:
