@@ -18,6 +18,7 @@ from rnn.tensors import ANY_ARRAY, NotUnderstoodError, Stored, Tensors
 
 _UNPACKED = 2**32  # bytes that an archive may unpack to, whatever its own size
 _RATIO = 200  # and how often its own size beyond
+_PIECE = 2**20  # bytes that are unpacked at a time
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -155,9 +156,12 @@ def _member_values(path: Path, member: zipfile.ZipInfo, header: _Header) -> Tens
     def read() -> Tensor:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             file.seek(header.start)
-            content = file.read(header.bytes)
+            content = np.empty(header.bytes, np.uint8)
+            for start in range(0, header.bytes, _PIECE):
+                part = content[start : start + _PIECE]
+                part[:] = np.frombuffer(file.read(len(part)), np.uint8)
             file.read(1)  # at its end a member is held against its checksum
-        return _tensor(np.frombuffer(content, header.dtype), header)
+        return _tensor(content.view(header.dtype), header)
 
     return _or_reason(read)
 
@@ -166,4 +170,5 @@ def _tensor(values: np.ndarray[Any, Any], header: _Header) -> Tensor:
     if values.size != header.count:
         raise NotUnderstoodError(f"{values.size} numbers instead of {header.count}")
     shaped = values.reshape(header.shape, order="F" if header.fortran else "C")
-    return torch.from_numpy(np.array(shaped, dtype=header.dtype.newbyteorder("="), order="C"))
+    native = shaped.astype(header.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(np.require(native, requirements=["C", "W"]))

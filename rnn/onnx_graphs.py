@@ -274,7 +274,7 @@ def _tensor(piece: Piece) -> Tensor:
     try:
         values = piece.change(piece.constant.read())
         values = values if piece.factor == 1 else values * np.float64(piece.factor)
-        return torch.from_numpy(np.array(values, order="C"))
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
     except (ValueError, TypeError, IndexError, OSError, RuntimeError, MemoryError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NotUnderstoodError(f"cannot be read ({reason:.150})") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from typing import Any
 
@@ -81,11 +80,7 @@ def torch_layer(constant: Constant) -> tuple[str, int] | None:
 def _scope(node: Any) -> str | None:
     """Read the scopes that torch's exporter notes: "['', 'encoder', 'encoder.rnn', 'lstm']"."""
     for entry in node.metadata_props:
-        if entry.key == _SCOPES and len(entry.value) < 10_000:
-            try:
-                scopes = ast.literal_eval(entry.value)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                return None
-            if isinstance(scopes, list) and len(scopes) > 1 and isinstance(scopes[-2], str):
-                return scopes[-2]
+        names = re.findall(r"'([^']*)'", entry.value) if entry.key == _SCOPES else []
+        if len(names) > 1:
+            return str(names[-2])
     return None

@@ -173,6 +173,10 @@ def _external(tensor: Any, folder: Path, needed: int) -> tuple[Path, int, int]:
 def _beside(tensor: Any, path: Path, offset: int, length: int) -> Array:
     import onnx
 
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if dtype.isbuiltin == 1:
+        count = length // dtype.itemsize
+        return np.fromfile(path, dtype.newbyteorder("<"), count, offset=offset).reshape(tensor.dims)
     with open(path, "rb") as file:
         file.seek(offset)
         content = file.read(length)

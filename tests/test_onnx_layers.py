@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import helper
-from onnx_models import constants, model_of, recurrent_model, run, saved
+from onnx_models import A, constants, model_of, of, recurrent_model, run, saved
 
 from rnn.sources import read_source
 from rnn.weights import named_matrices
@@ -182,3 +182,73 @@ def test_convolutions_in_groups_act_as_onnxruntime_says(op: str, groups: int, tm
     how = "goik,gik->go" if op == "Conv" else "goik,gij->gok"
     ours = np.einsum(how, spread, parts).reshape(outside, -1)
     np.testing.assert_allclose(ours, run(path, x=x)[0][0], rtol=1e-5, atol=1e-5)
+
+
+NO_LAYERS = {
+    "two constants": (
+        of("MatMul", "A", "B", outputs=("y",)),
+        {"A": A, "B": A.T},
+        "both factors are constants",
+    ),
+    "too flat": (
+        of("Conv", "x", "A", outputs=("y",)),
+        {"A": A},
+        "a convolution with weights of shape (4, 6)",
+    ),
+    "groups": (
+        of("ConvTranspose", "x", "A", outputs=("y",), group=3),
+        {"A": A[:, :, None]},
+        "weights of shape (4, 6, 1) in 3 groups",
+    ),
+    "no groups": (
+        of("ConvTranspose", "x", "A", outputs=("y",), group=0),
+        {"A": A[:, :, None]},
+        "weights of shape (4, 6, 1) in 0 groups",
+    ),
+}
+
+
+@pytest.mark.parametrize(("node", "arrays", "reason"), NO_LAYERS.values(), ids=NO_LAYERS)
+def test_what_is_no_layer_is_listed_and_the_rest_is_read(
+    node: Any, arrays: dict[str, np.ndarray], reason: str, tmp_path: Path
+) -> None:
+    model = model_of([node, of("MatMul", "x", "good", outputs=("z",))], constants(good=A, **arrays))
+    found = named_matrices(saved(tmp_path / "m.onnx", model))
+    assert [m.name for m in found] == ["good.weight"]
+    assert ("A", reason) in found.unrecognised
+
+
+def test_of_two_constants_the_one_with_torchs_name_is_the_weight(tmp_path: Path) -> None:
+    """As a cell is exported whose first state is zero."""
+    tensors = constants(**{"cell.weight": A, "state": np.zeros((1, 6), np.float32)})
+    node = of("Gemm", "state", "cell.weight", outputs=("y",), transB=1)
+    found = named_matrices(saved(tmp_path / "m.onnx", model_of([node], tensors)))
+    assert [m.name for m in found] == ["cell.weight"]
+    np.testing.assert_array_equal(found[0].matrix, A)
+
+
+NAMES = [
+    ("/encoder/layer.0/dense/MatMul", "onnx::MatMul_7", "", "encoder.layer.0.dense.weight"),
+    ("/MatMul_3", "onnx::MatMul_7", "", "weight"),
+    ("model/dense/MatMul", "model/dense/MatMul/ReadVariableOp:0", "", "model.dense.weight"),
+    ("my layer", "W", "", "my layer.weight"),
+    ("MatMul_12", "W", "", "W.weight"),
+    ("", "W", "", "W.weight"),
+    ("", "", "", "y.weight"),
+    ("node_MatMul_4", "val_3", "['', 'head', 'head.out', 'linear']", "head.out.weight"),
+    ("node_MatMul_4", "val_3", "['', 'linear']", "weight"),
+    ("node_MatMul_4", "val_3", "((((", "node_MatMul_4.weight"),
+    ("/head/MatMul", "head.weight", "", "head.weight"),
+]
+
+
+@pytest.mark.parametrize(("node_name", "tensor_name", "scopes", "expected"), NAMES)
+def test_layers_are_named_as_the_user_knows_them(
+    node_name: str, tensor_name: str, scopes: str, expected: str, tmp_path: Path
+) -> None:
+    tensor = tensor_name or "val_1"
+    node = of("MatMul", "x", tensor, outputs=("y",), name=node_name)
+    if scopes:
+        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    (found,) = named_matrices(saved(tmp_path / "m.onnx", model_of([node], constants(**{tensor: A}))))
+    assert found.name == expected
