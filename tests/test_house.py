@@ -119,6 +119,7 @@ ORDER = [
     "rnn.jacobians",
     "rnn.dynamics",
     "rnn.descent",
+    "rnn.rest_points",
     "rnn.equilibria",
     "rnn.recurrent_bounds",
     "rnn.layer_bounds",
@@ -174,6 +175,7 @@ ORDER = [
     "rnn.files",
     "rnn.terminal",
     "rnn.supervision",
+    "rnn.options",
     "rnn.cli",
 ]
 
@@ -182,7 +184,7 @@ HOMES = {
     "numba": {"spectra.kernels"},
     "llvmlite": {"spectra.kernels"},
     "matplotlib": {"rnn.images", "rnn.dynamics_figures", "spectra.plots.*", "rnn.figures", "rnn.detail_figures", "rnn.training_figures"},
-    "typer": {"rnn.cli"},
+    "typer": {"rnn.cli", "rnn.options"},
     "rich": {"rnn.terminal"},
 }
 LAZY = {"matplotlib"}  # and even there only inside functions
