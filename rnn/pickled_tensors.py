@@ -172,6 +172,8 @@ def _quantised(storage: Any, offset: Any, size: Any, stride: Any, scheme: Any, *
 
 
 def _factors(values: Any, shape: list[int]) -> Tensor:
+    if isinstance(values, list) and not all(isinstance(one, (int, float)) for one in values):
+        raise NotUnderstoodError("quantised with scales that are no numbers; the file may be damaged")
     found = torch.tensor(values, device="cpu") if isinstance(values, list) else _checked(values).read()
     if found.numel() != shape[0] or found.is_complex():
         raise NotUnderstoodError("quantised with another number of scales than channels")

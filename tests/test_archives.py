@@ -18,7 +18,10 @@ import torch
 from torch import nn
 
 from rnn.archives import read_torch_archive
+from rnn.pickle_machine import Global
+from rnn.pickled_tensors import TENSOR_MAKERS, Storage
 from rnn.tensors import NotUnderstoodError, Tensors
+from rnn.zip_records import FileBytes, file_bytes
 from spectra.errors import UnsupportedModelError
 
 BIG = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
@@ -388,11 +391,108 @@ def test_tied_storages_with_other_lengths_are_refused_in_legacy_files(path: Path
         read_torch_archive(path)
 
 
+class Asked:
+    """A call in a pickle."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def test_calls_that_torch_writes_on_other_machines_are_read(path: Path) -> None:
+    array = np.arange(4, dtype=np.float32).reshape(2, 2)
+    from_array = torch._utils._rebuild_device_tensor_from_numpy, array, torch.float32, "xla:0", False
+    wrapped = torch._utils._rebuild_wrapper_subclass, Marked, (torch.float32,), {}
+    content = {
+        "xla": Asked(*from_array),
+        "wrapped": Asked(torch._tensor._rebuild_from_type_v2, *wrapped),
+        "layout": Asked(torch._utils._rebuild_sparse_tensor, "torch.sparse_wide", ()),
+    }
+    path.write_bytes(pickle.dumps(content))
+    table = read_torch_archive(path)
+    assert table.entries["xla"].read().tolist() == array.tolist()
+    assert dict(table.unrecognised) == {
+        "wrapped": "a tensor of class test_archives.Marked, which has no numbers of its own",
+        "layout": "a sparse tensor in a layout that is not known",
+    }
+
+
+def test_what_torch_cannot_hold_is_refused_when_it_is_read(path: Path, monkeypatch: Any) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("not enough memory: you tried to allocate 7 bytes.\nBacktrace")
+
+    torch.save({"weight": torch.eye(2)}, path)
+    stored = read_torch_archive(path).entries["weight"]
+    monkeypatch.setattr(torch, "frombuffer", fails)
+    with pytest.raises(NotUnderstoodError, match=r"^cannot be rebuilt \(not enough memory: .* 7 bytes\.\)$"):
+        stored.read()
+
+
+def test_scales_that_are_no_numbers_are_refused() -> None:
+    storage = Storage(torch.qint8, 4, lambda start, size: bytearray(size))
+    rebuild = TENSOR_MAKERS["torch._utils._rebuild_qtensor"]
+
+    def quantised_by(scales: list[Any]) -> torch.Tensor:
+        scheme = (Global("torch.per_channel_affine"), scales, [1, 1], 0)
+        return rebuild(storage, 0, (2, 2), (2, 1), scheme).read()
+
+    assert quantised_by([0.5, 2.0]).tolist() == [[-0.5, -0.5], [-2.0, -2.0]]
+    with pytest.raises(NotUnderstoodError, match="quantised with scales that are no numbers"):
+        quantised_by(["x", "y"])
+
+
+def test_lists_of_state_dictionaries_are_numbered(path: Path) -> None:
+    torch.save([{"weight": torch.eye(2)}, {"weight": torch.eye(3)}], path)
+    check_equal(read_torch_archive(path), {"0.weight": torch.eye(2), "1.weight": torch.eye(3)})
+
+
+def test_storages_within_a_pickle_that_are_cut_off_are_refused(path: Path) -> None:
+    inner = io.BytesIO()
+    torch.save(torch.eye(9).untyped_storage(), inner, _use_new_zipfile_serialization=False)
+    for keep, reason in ((-5, "a storage within it is cut off"), (-400, "")):
+        storage = Asked(torch.storage._load_from_bytes, inner.getvalue()[:keep])
+        tensor = Asked(torch._utils._rebuild_tensor_v2, storage, 0, (9,), (1,), False, None)
+        path.write_bytes(pickle.dumps({"weight": tensor, "other": np.eye(2)}))
+        table = read_torch_archive(path)
+        if not reason:
+            assert [key for key, _ in table.unrecognised] == ["weight"]
+            continue
+        table = read_torch_archive(path)
+        whole = Asked(torch._utils._rebuild_tensor_v2, storage, 0, (324,), (1,), False, None)
+        path.write_bytes(pickle.dumps({"weight": whole}))
+        with pytest.raises(ValueError, match=reason):
+            read_torch_archive(path).entries["weight"].read()
+
+
+def test_legacy_storages_without_a_length_are_refused(path: Path) -> None:
+    torch.save({"weight": torch.eye(9)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    begin = whole.index(b"}", whole.index(b"little_endian") + 50)
+    content = whole[whole.rindex(b"\x80\x02", 0, begin) : whole.index(b".", whole.index(b"K\x51N")) + 1]
+    assert content.count(b"K\x51N") == 1
+    before = whole[: whole.index(content)]
+    path.write_bytes(before + content.replace(b"K\x51N", b"NN") + pickle.dumps([], 2))
+    with pytest.raises(UnsupportedModelError, match="a storage without a name or a length"):
+        read_torch_archive(path)
+
+
+def test_a_file_that_ends_before_its_size_is_cut_off(path: Path) -> None:
+    path.write_bytes(b"12345")
+    whole = file_bytes(path)
+    with pytest.raises(ValueError, match=r"model\.pt is cut off; get the file again"):
+        FileBytes(path, 10, whole.state).read(0, 10)
+    with pytest.raises(ValueError, match=r"model\.pt is cut off; get the file again"):
+        whole.read(3, 3)
+
+
 MEMORY = """
 import sys
 import torch
 from rnn.archives import read_torch_archive
 from rnn.weights import named_matrices
+from rnn.zip_records import FileBytes, file_bytes
 
 def kibibytes(field):
     with open("/proc/self/status", encoding="ascii") as lines:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rnn.archives import read_torch_archive
+from rnn.packed_notes import opened_notes
 from rnn.pickle_machine import Made
 from rnn.pickled_modules import entries_of_module, is_module
 from rnn.tensors import Stored, Tensors, stored_tensor
@@ -253,3 +254,22 @@ def test_packed_values_of_other_kinds_are_listed() -> None:
     made = module()
     made.state["thing"] = packed
     assert entries_of_module(made)[2] == [("thing", "a packed value of a kind that is not read yet")]
+
+
+def test_packed_values_without_their_parts_are_listed() -> None:
+    kind = "__torch__.torch.classes.rnn.CellParamsBase"
+    empty, odd = (
+        Made(kind),
+        Made(kind, state=("quantized_dynamic", [], [], [], [Made("m.Odd"), Made("m.Odd")])),
+    )
+    flat = [Made(f"{kind[:24]}.LinearPackedParamsBase", state=(stored_tensor(torch.ones(4)), None))] * 2
+    layer = Made(kind, state=("quantized_dynamic", [], [], [], flat))
+    values = {f"_all_weight_values.{n}.param": one for n, one in enumerate((empty, odd, layer, layer))}
+    opened, listed = opened_notes(values, {})
+    assert opened == {}
+    assert [reason.partition(",")[0] for _, reason in listed] == [
+        "a packed value of a kind that is not read yet",
+        "a packed value of a kind that is not read yet",
+        "one layer in two directions",
+        "one layer in two directions",
+    ]

@@ -357,3 +357,14 @@ def test_arrays_that_are_none_are_refused() -> None:
     short = stored_array(Made("numpy.ndarray", state=(1, (2**40, 2**40), number, False, b"12345678")))
     with pytest.raises(NotUnderstoodError, match="in 8 bytes; the file may be damaged"):
         short.read()
+
+
+def test_what_python_2_wrote_is_read() -> None:
+    ordered = read(b"ccollections\nOrderedDict\n((l(lS'a'\naI1\naatR.")
+    assert (ordered.maker, ordered.arguments) == ("collections.OrderedDict", ([["a", 1]],))
+    number = Made("numpy.dtype", ("i2",), state=(3, "<"))
+    stored = stored_array(
+        Made("numpy.ndarray", state=(1, (2,), number, False, read(b"U\x04\x01\x00\x02\x00.")))
+    )
+    assert stored.read().tolist() == [1, 2]
+    assert read(b"U\x02\xff\xfe.") == b"\xff\xfe"
