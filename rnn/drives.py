@@ -62,10 +62,10 @@ class Drive:
 
     def __repr__(self) -> str:
         """One line."""
-        (count, steps, size), run = self.states.shape, "run" if self.runs == 1 else "runs"
-        shortest = int(self.lengths.min())
+        (count, steps, size), shortest = self.states.shape, int(self.lengths.min())
         length = f"{steps}" if shortest == steps else f"{shortest} to {steps}"
-        return f"Drive({self.name}, {count} sequences of {length} steps, {size} states, {self.runs} {run})"
+        parts = (f"N={count}", f"T={length}", f"state_size={size}", f"runs={self.runs}")
+        return f"Drive({self.name}, {', '.join(parts)})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +105,8 @@ class Drives(Sequence[Drive]):
 
     def __repr__(self) -> str:
         """One line for each drive and each layer that was not understood."""
-        lines = [f"{len(self.records)} drives, {len(self.unrecognised)} layers not understood"]
+        noun = "drive" if len(self.records) == 1 else "drives"
+        lines = [f"{len(self.records)} {noun}, not understood: {len(self.unrecognised)}"]
         lines += [f"  {record!r}" for record in self.records]
         lines += [f"  not understood: {name}: {reason}" for name, reason in self.unrecognised]
         return "\n".join(lines)
@@ -151,7 +152,7 @@ def recorded_drives(model: nn.Module, x: Any) -> Drives:
     --------
     >>> model = nn.Sequential(nn.Embedding(10, 3), nn.GRU(3, 4, num_layers=2, batch_first=True))
     >>> recorded_drives(model, torch.zeros(5, 6, dtype=torch.int64))[1]
-    Drive(1.l1, 5 sequences of 6 steps, 4 states, 1 run)
+    Drive(1.l1, N=5, T=6, state_size=4, runs=1)
     """
     twin = float64_twin(model)
     if is_stepped(twin):
@@ -163,7 +164,7 @@ def recorded_drives(model: nn.Module, x: Any) -> Drives:
         if _LOOKS_RECURRENT.search(type(module).__name__) and not any(map(_is_recurrent, module.modules()))
     ]
     records: list[Drive] = []
-    for name, calls in recorded_calls(twin, found, x).items():
+    for name, calls in (recorded_calls(twin, found, x) if found else {}).items():
         try:
             records += _drives_of(found[name], name, calls)
         except NotUnderstoodError as reason:
@@ -209,7 +210,7 @@ def cell_drive(model: Any, x: Any, *, initial: Tensor | None = None, lengths: An
     >>> from rnn import ModelConfig, build_model
     >>> model = build_model(ModelConfig("lstm", features=3, steps=5, hidden=4))
     >>> cell_drive(model, torch.zeros(2, 5, 3), initial=torch.ones(2, 8))
-    Drive(RecurrentClassifier, 2 sequences of 5 steps, 8 states, 1 run)
+    Drive(RecurrentClassifier, N=2, T=5, state_size=8, runs=1)
     """
     twin = float64_twin(model)
     if not is_stepped(twin):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,11 @@ from torch.func import jacrev
 from rnn.cells import unrolled_cells
 from rnn.drives import Drive
 from rnn.jacobians import one_drive
-from rnn.models import in_mode, logits
+from rnn.models import logits
 from rnn.twins import float64_twin, is_stepped
 from spectra.errors import UnsupportedModelError
 
 Floats = NDArray[np.float64]
-
-_AT_ONCE = (
-    2**21
-)  # entries of Jacobians that are computed at once: 16 MB, and some ten times as much on the way
 
 
 def trajectory(model: nn.Module | Drive, x: Any = None) -> Tensor:
@@ -180,10 +175,10 @@ def input_jacobian(model: nn.Module, x: Tensor) -> Floats:
     """
     if x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected at least one example, (N, ...) with N >= 1")
-    twin = copy.deepcopy(model).double()
+    twin = float64_twin(model)
     point = x.double().mean(0, keepdim=True)
     weight = next(twin.parameters(), point)
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False), in_mode(twin, training=False):
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         jacobian = torch.autograd.functional.jacobian(
             lambda inputs: logits(twin, inputs)[0], point.to(weight.device), vectorize=False
         )

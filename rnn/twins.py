@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnn.models import in_mode
 from spectra.errors import UnsupportedModelError
 
 
@@ -56,7 +57,8 @@ def float64_twin(model: nn.Module) -> nn.Module:
         raise UnsupportedModelError(
             f"model ({type(bare).__name__}) has lazy layers without weights yet; run it once on a batch"
         )
-    with torch.inference_mode(False), torch.no_grad():
+    # a spectral norm in training mode moves whenever its weight is read: also while it is copied
+    with torch.inference_mode(False), torch.no_grad(), in_mode(bare, training=False):
         try:
             twin = copy.deepcopy(bare, {id(t): t.detach().clone() for t in _tensors_with_history(bare)})
         except Exception as error:  # whatever a user's object raises when it is copied
@@ -70,7 +72,7 @@ def float64_twin(model: nn.Module) -> nn.Module:
                     setattr(module, name, _unwrapped(child))
         twin.double().requires_grad_(False)
     for module in twin.modules():
-        module.training = False
+        module._compiled_call_impl = None  # of module.compile(): it would call the original
     return twin
 
 

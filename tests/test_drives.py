@@ -103,8 +103,8 @@ def test_a_bidirectional_stack_on_words(options: dict[str, int], lengths: Tensor
 def test_a_cell_in_a_loop_is_one_sequence(kind: str) -> None:
     model, x = Decoder(kind), normal(6, 9, 3)
     encoder, cell = recorded_drives(model, x)
-    assert repr(encoder) == "Drive(encoder.l0, 6 sequences of 9 steps, 4 states, 1 run)"
-    assert repr(cell) == f"Drive(cell, 6 sequences of 5 steps, {8 if kind == 'lstm' else 4} states, 1 run)"
+    assert repr(encoder) == "Drive(encoder.l0, N=6, T=9, state_size=4, runs=1)"
+    assert repr(cell) == f"Drive(cell, N=6, T=5, state_size={8 if kind == 'lstm' else 4}, runs=1)"
     torch.testing.assert_close(cell.initial[:, :4], encoder.states[:, -1], atol=1e-14, rtol=0)
     expected = copy.deepcopy(model).double()(x.double())
     torch.testing.assert_close(torch.tanh(cell.states[:, -1, :4]), expected, atol=1e-12, rtol=0)
@@ -112,7 +112,7 @@ def test_a_cell_in_a_loop_is_one_sequence(kind: str) -> None:
 
 def test_a_state_that_is_changed_between_calls_gives_single_steps() -> None:
     cell = recorded_drives(Decoder("gru", normed=True), normal(6, 9, 3))[1]
-    assert repr(cell) == "Drive(cell, 30 sequences of 1 steps, 4 states, 5 runs)"
+    assert repr(cell) == "Drive(cell, N=30, T=1, state_size=4, runs=5)"
 
 
 class Twice(nn.Module):
@@ -134,8 +134,8 @@ def test_runs_of_a_shared_layer_and_layers_that_never_ran() -> None:
     model, x = Twice(), normal(4, 7, 3)
     drives = recorded_drives(model, x)
     assert repr(drives).splitlines() == [
-        "1 drives, 1 layers not understood",
-        "  Drive(shared.l0, 8 sequences of 2 to 7 steps, 4 states, 2 runs)",
+        "1 drive, not understood: 1",
+        "  Drive(shared.l0, N=8, T=2 to 7, state_size=4, runs=2)",
         "  not understood: idle: it did not run on x",
     ]
     (drive,) = drives
@@ -215,7 +215,11 @@ def test_wrapped_and_packed_and_arrays() -> None:
     layer = nn.GRU(3, 4, batch_first=True)
     x = normal(5, 7, 3)
     (expected,) = recorded_drives(layer, x)
+    compiled = copy.deepcopy(layer)
+    compiled.compile(backend="eager")
     for model in (
+        compiled,
+        nn.Sequential(compiled),
         nn.DataParallel(layer),
         torch.compile(layer, backend="eager"),
         nn.Sequential(torch.compile(layer, backend="eager")),
@@ -231,15 +235,15 @@ def test_wrapped_and_packed_and_arrays() -> None:
 
 
 def test_effective_weights_and_graphs_of_an_earlier_step() -> None:
-    model = Tagger(nn.GRU)
+    model = Tagger(nn.GRU).double()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         parametrizations.spectral_norm(model.rnn, "weight_hh_l0")
         nn.utils.weight_norm(model.rnn, "weight_hh_l1")
         model(TOKENS).sum().backward()  # leaves non-leaf tensors in the layer, which deepcopy refuses
-    expected = model.eval().rnn(model.words(TOKENS))[0].detach().double()
+    expected = model.eval().rnn(model.words(TOKENS))[0].detach()
     drives = recorded_drives(model.train(), TOKENS)
-    torch.testing.assert_close(drives[2].states, expected[..., :4], atol=1e-5, rtol=0)
+    torch.testing.assert_close(drives[2].states, expected[..., :4], atol=1e-12, rtol=0)
     assert len(drives) == 4
 
 
