@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rnn import options
 from rnn.extra import advice, missing_packages
 from rnn.supervision import supervised
 from rnn.terminal import print_records, print_table, printable, progress_of
@@ -29,9 +30,10 @@ _DIAGNOSED = (
     "columns",
     "spectral_radius",
     "spectral_norm",
-    "henrici_departure",
+    "henrici_departure_relative",
+    "eigenvector_condition_number",
     "pseudospectral_radius",
-    "pseudospectral_sensitivity",
+    "kreiss_constant",
 )
 
 app = typer.Typer(
@@ -170,7 +172,8 @@ def pseudospectrum(
     size = _whole_numbers(shape, "--shape")
 
     import spectra
-    from rnn.figures import draw_portraits, figure_png
+    from rnn.figures import draw_portraits
+    from rnn.images import figure_png
 
     matrix = read_matrix(file)
     if dry_run:
@@ -306,82 +309,30 @@ def attack(
 
 @app.command()
 def diagnose(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="Weights: .pt .pth .ckpt .safetensors .npz .npy .onnx, or a folder.",
-            exists=True,
-        ),
-    ],
-    after: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[AFTER]", help="Later weights of the same network: what changed.", exists=True
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Only the table, by direct formulas: seconds, not minutes.")
-    ] = False,
-    epsilon: Annotated[
-        float, typer.Option(help="Level of the pseudospectra, in the units of the weights.")
-    ] = 0.1,
-    largest: Annotated[
-        int, typer.Option(help="From this order on only bounds of the norm.", metavar="N")
-    ] = 2048,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Sequences to run: a .npy file, or the name of a task.", metavar="FILE.npy"),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Function that builds the network for --data; its code is run.", metavar="MODULE:NAME"
-        ),
-    ] = None,
-    orientation: Annotated[
-        str | None,
-        typer.Option(help="Of arrays in .npy and .npz: out_in or in_out.", metavar="ORDER"),
-    ] = None,
-    leak: Annotated[
-        float | None, typer.Option(help="Leaky cells: judge (1 - a) I + a W.", metavar="A")
-    ] = None,
-    dt: Annotated[
-        float | None,
-        typer.Option(help="Continuous-time cells: judge (W - I)/tau, tau = dt/leak.", metavar="DT"),
-    ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write everything here; - prints it instead.", metavar="FILE"),
-    ] = None,
-    html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with pictures here.", metavar="FILE")
-    ] = None,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the table here.", metavar="FILE")
-    ] = None,
-    markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write findings and table here.", metavar="FILE")
-    ] = None,
-    fail_on: Annotated[
-        str | None, typer.Option(help="Exit with 1 from this level on: notice or warning.", metavar="LEVEL")
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="Threads; all cores when left out.", show_default=False),
-    ] = None,
+    checkpoint: options.Checkpoint,
+    after: options.After = None,
+    quick: options.Quick = False,
+    epsilon: options.Epsilon = 0.1,
+    largest: options.Largest = 2048,
+    data: options.Data = None,
+    model: options.Model = None,
+    orientation: options.Orientation = None,
+    leak: options.Leak = None,
+    dt: options.TimeStep = None,
+    json_file: options.JsonFile = None,
+    html_file: options.HtmlFile = None,
+    csv_file: options.CsvFile = None,
+    markdown_file: options.MarkdownFile = None,
+    fail_on: options.FailOn = None,
+    threads: options.Threads = None,
 ) -> None:
     """Measure every matrix of a trained network, and say what is worth knowing."""
-    from rnn.files import check_distinct, check_target, write_whole
+    from rnn.files import check_targets, write_whole
 
     to_stdout = json_file == Path("-")
     targets = {"--html": html_file, "--csv": csv_file, "--markdown": markdown_file}
-    targets |= {} if to_stdout else {"--json": json_file}
-    for name, path in targets.items():
-        check_target(path, name)
-        for other, second in targets.items():
-            if other > name:
-                check_distinct(path, name, second, other)
+    targets["--json"] = None if to_stdout else json_file
+    check_targets(targets)
     if fail_on not in (None, "notice", "warning"):
         raise ValueError(f"--fail-on is {fail_on!r}; expected notice or warning")
     if model is not None and data is None:
@@ -397,43 +348,39 @@ def diagnose(
     from rnn.findings import LEVELS
 
     torch.set_num_threads(threads or 1)
-    door = {"orientation": orientation, "leak": leak, "dt": dt}
-    options: dict[str, Any] = {"epsilon": epsilon, "quick": quick, "largest": largest, "threads": threads}
+    wanted: dict[str, Any] = {"orientation": orientation, "leak": leak, "dt": dt}
+    wanted |= {"epsilon": epsilon, "quick": quick, "largest": largest, "threads": threads}
+    result: Diagnosis | Comparison
     with progress_of("matrices") as progress:
         if after is not None:
-            result: Diagnosis | Comparison = compare(checkpoint, after, progress=progress, **door, **options)
-        elif data is not None:
-            from rnn.rebuilding import read_data, rebuilt_model
-
-            options |= {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
-            result = diagnose_model(checkpoint, progress=progress, **door, **options)
+            result = compare(checkpoint, after, progress=progress, **wanted)
         else:
-            result = diagnose_model(checkpoint, progress=progress, **door, **options)
-    written = {
-        html_file: result.to_html,
-        csv_file: result.to_csv,
-        markdown_file: result.to_markdown,
-        None if to_stdout else json_file: result.to_json,
-    }
-    for path, content in written.items():
-        if path is not None:
-            write_whole(path, content())
+            if data is not None:
+                from rnn.rebuilding import read_data, rebuilt_model
+
+                wanted |= {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
+            result = diagnose_model(checkpoint, progress=progress, **wanted)
+    contents = {"--csv": result.to_csv, "--markdown": result.to_markdown, "--json": result.to_json}
+    with progress_of("pictured matrices") as progress:
+        contents["--html"] = lambda: result.to_html(progress=progress)
+        for name, path in targets.items():
+            if path is not None:
+                write_whole(path, contents[name]())
     if to_stdout:
         typer.echo(result.to_json(), nl=False)
     else:
-        _print_result(result, checkpoint.name)
+        _print_result(result, checkpoint.name if after is None else f"{checkpoint.name} -> {after.name}")
     if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
         raise typer.Exit(_FINDINGS)
 
 
 def _print_result(result: Diagnosis | Comparison, title: str) -> None:
-    from rnn.comparison import Comparison
+    from rnn.diagnosis import Diagnosis
 
-    table = result.table
-    if not isinstance(result, Comparison):
-        table = table[[name for name in _DIAGNOSED if name in table.columns]]
+    table = result.table if isinstance(result, Diagnosis) else result.summary
+    shown = [name for name in _DIAGNOSED if name in table.columns and table[name].notna().any()]
     if len(table):
-        print_records(table.to_dict("records"), title=title)
+        print_records(table[shown].to_dict("records"), title=title)
     typer.echo(printable(str(result)))
 
 

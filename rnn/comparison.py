@@ -12,8 +12,9 @@ import numpy as np
 
 from rnn.diagnosis import LEVELS, Diagnosis, frame_csv, frame_markdown, frame_records, marked, matrices
 from rnn.examination import diagnose
-from rnn.findings import Finding
+from rnn.findings import Finding, grouped_lines
 from rnn.measures import MEASURES
+from rnn.page_sections import comparison_sections
 from rnn.report import prose
 from rnn.weights import NamedMatrices, named_matrices
 from spectra.checks import callback
@@ -62,15 +63,44 @@ class Comparison:
         found = [*self.findings, *self.after.findings]
         return max((finding.level for finding in found), key=LEVELS.index, default="pass")
 
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per square matrix, with a column per measure: "before -> after"."""
+        both = [f"{row.before:.4g} -> {row.after:.4g}" for row in self.table.itertuples()]
+        wide = self.table.assign(both=both).pivot_table(
+            index="name", columns="measure", values="both", aggfunc="first", sort=False
+        )
+        return (
+            wide[wide["spectral_radius"].notna()].reset_index()
+            if "spectral_radius" in wide
+            else wide.iloc[:0]
+        )
+
     def __str__(self) -> str:
         count = self.table["name"].nunique()
-        return "\n".join([f"{matrices(count)} compared", *map(str, self.findings)])
+        return "\n".join([f"{matrices(count)} compared", *grouped_lines(self.findings)])
 
     def __repr__(self) -> str:
         return f"Comparison of {matrices(self.table['name'].nunique())}: {len(self.findings)} findings"
 
     def _repr_html_(self) -> str:
         return f"<pre>{len(self.findings)} findings</pre>{self.table.to_html()}"
+
+    def to_html(self, *, progress: Progress | None = None) -> str:
+        """Give the diagnosis of the network after the change, with the changes, as one HTML page.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called as ``progress(done, total)`` with numbers of matrices.
+
+        Returns
+        -------
+        str
+            The page.
+        """
+        sections = comparison_sections(self.table, self.before.source, self.after.source)
+        return self.after.page_with(*sections, findings=self.findings, progress=progress)
 
     def to_json(self) -> str:
         """Give the comparison as JSON.
@@ -246,7 +276,7 @@ def _log_ratio(start: float, end: float) -> float:
 
 def _alone(old: NamedMatrices, new: NamedMatrices) -> Iterator[Finding]:
     shapes = [{record.name: record.shape for record in part} for part in (old, new)]
-    for here, there, word in ((*shapes, "before"), (*shapes[::-1], "after")):
+    for here, there, word in ((shapes[0], shapes[1], "before"), (shapes[1], shapes[0], "after")):
         for name, shape in here.items():
             if name not in there:
                 yield Finding("notice", name, f"is only in the network {word}, and was not compared")

@@ -7,14 +7,22 @@ import dataclasses
 import html
 import io
 import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn.details import MatrixDetail
-from rnn.findings import LEVELS, Finding
+from rnn.diagnosis_page import PageContents, diagnosis_page
+from rnn.findings import LEVELS, Finding, grouped_lines
+from rnn.layer_dynamics import LayerDynamics
+from rnn.lipschitz import LipschitzBounds
 from rnn.measures import MEASURES
+from rnn.page_sections import dynamics_sections, lipschitz_sections, rounding_sections
+from rnn.report import Section
+from rnn.slopes import LocalLipschitz
+from spectra.threads import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +57,12 @@ class Diagnosis:
         Level of the pseudospectral measures.
     details : tuple of MatrixDetail
         What is known about each matrix beyond its row: intervals, portrait, growth, rounding.
+    dynamics : tuple of LayerDynamics
+        Each recurrent layer and direction on data; empty without data.
+    lipschitz : LipschitzBounds or None
+        Upper bounds of the Lipschitz constants of the layers and the network; None without a module.
+    local_lipschitz : LocalLipschitz or None
+        Norms of the Jacobian of the network at data; None without data.
     seconds : dict of str to float
         Time by part, summed over matrices; "in all" is the time that passed.
     """
@@ -59,6 +73,9 @@ class Diagnosis:
     unrecognised: list[tuple[str, str]]
     epsilon: float
     details: tuple[MatrixDetail, ...]
+    dynamics: tuple[LayerDynamics, ...]
+    lipschitz: LipschitzBounds | None
+    local_lipschitz: LocalLipschitz | None
     seconds: dict[str, float]
 
     @property
@@ -91,7 +108,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [f"{matrices(len(self.table))}, {len(self.unrecognised)} entries not understood"]
-        return "\n".join([*lines, *map(str, self.findings)])
+        return "\n".join([*lines, *grouped_lines(self.findings)])
 
     def __repr__(self) -> str:
         return f"Diagnosis of {matrices(len(self.table))}: {self.level}, {len(self.findings)} findings"
@@ -100,15 +117,59 @@ class Diagnosis:
         findings = "".join(f"<li>{html.escape(str(finding))}</li>" for finding in self.findings)
         return f"<ul>{findings}</ul>{self.table.to_html()}"
 
-    def to_html(self) -> str:
+    def to_html(self, *, progress: Progress | None = None) -> str:
         """Give the diagnosis as one HTML page that needs no other file.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called as ``progress(done, total)`` with numbers of matrices; each takes some 0.4 s to draw.
 
         Returns
         -------
         str
             The page.
         """
-        return ""
+        return self.page_with(progress=progress)
+
+    def page_with(
+        self, *sections: Section, findings: Sequence[Finding] = (), progress: Progress | None = None
+    ) -> str:
+        """Give the page with further parts before those of the diagnosis.
+
+        Parameters
+        ----------
+        *sections : Section
+            The parts.
+        findings : sequence of Finding
+            Findings beyond those of the diagnosis.
+        progress : callable, optional
+            As for `to_html`.
+
+        Returns
+        -------
+        str
+            The page.
+        """
+        return diagnosis_page(
+            PageContents(
+                source=self.source,
+                findings=[*findings, *self.findings],
+                table=self.table,
+                epsilon=self.epsilon,
+                seconds=self.seconds["in all"],
+                command=f"spectra diagnose {shlex.quote(self.source)} --html report.html",
+                details=self.details,
+                unrecognised=self.unrecognised,
+                sections=[
+                    *sections,
+                    *dynamics_sections(self.dynamics),
+                    *lipschitz_sections(self.lipschitz, self.local_lipschitz),
+                    *rounding_sections(self.rounding),
+                ],
+            ),
+            progress=progress,
+        )
 
     def to_json(self) -> str:
         """Give the diagnosis as JSON.
@@ -117,8 +178,8 @@ class Diagnosis:
         -------
         str
             An object with ``source``, ``level``, ``epsilon``, ``findings``, ``matrices``, ``intervals``,
-            ``rounding``, ``unrecognised`` and ``seconds``. A measure that is not defined is null, an infinite
-            one the string "inf" or "-inf".
+            ``rounding``, ``dynamics``, ``lipschitz``, ``unrecognised`` and ``seconds``. A measure that is not
+            defined is null, an infinite one the string "inf" or "-inf".
         """
         content = {
             "source": self.source,
@@ -126,8 +187,10 @@ class Diagnosis:
             "epsilon": self.epsilon,
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "matrices": frame_records(self.table),
-            "intervals": frame_records(self.intervals),
+            "intervals": frame_records(self.intervals.drop(columns="seconds")),
             "rounding": frame_records(self.rounding),
+            "dynamics": [_layer_content(layer) for layer in self.dynamics],
+            "lipschitz": _lipschitz_content(self.lipschitz, self.local_lipschitz),
             "unrecognised": [{"name": name, "reason": reason} for name, reason in self.unrecognised],
             "seconds": self.seconds,
         }
@@ -264,6 +327,43 @@ def marked(text: str) -> str:
     'a\\|b \\*c\\*'
     """
     return "".join(f"\\{c}" if c in "\\`*_[]<>|" else c for c in " ".join(text.split()))
+
+
+def _layer_content(layer: LayerDynamics) -> dict[str, Any]:
+    lyapunov, growth, points = layer.lyapunov, layer.growth, layer.points
+    content: dict[str, Any] = {
+        "name": layer.name,
+        "sequences": layer.sequences,
+        "of": layer.of,
+        "steps": layer.steps,
+        "states": layer.states,
+        "lyapunov_exponents": [plain(value) for value in lyapunov.exponents],
+        "lyapunov_errors": [plain(value) for value in lyapunov.errors],
+        "kaplan_yorke": plain(lyapunov.kaplan_yorke),
+        "log10_growth_mean": [plain(value) for value in growth.log10_mean],
+        "log10_growth_largest": [plain(value) for value in growth.log10_largest],
+        "mean_jacobian": {name: plain(value) for name, value in layer.jacobian.values.items()},
+        "fixed_points": None,
+    }
+    if points is not None:
+        columns = (points.kinds, points.speeds, points.errors, points.spectral_radii, points.found)
+        heads = ("kind", "speed", "error", "spectral_radius", "found")
+        content["fixed_points"] = [
+            dict(zip(heads, map(plain, row), strict=True)) for row in zip(*columns, strict=True)
+        ]
+    return content
+
+
+def _lipschitz_content(found: LipschitzBounds | None, local: LocalLipschitz | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "bound": plain(found.bound),
+        "certified": found.certified,
+        "reason": found.reason,
+        "layers": frame_records(found.table),
+        "largest_on_data": None if local is None else plain(local.largest),
+    }
 
 
 def _frame(rows: Iterable[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.DataFrame:

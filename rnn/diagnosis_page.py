@@ -20,6 +20,7 @@ from rnn.primer import examples
 from rnn.report import Section, check_tables, render_page
 from rnn.terms import TERMS, linked
 from spectra import __version__
+from spectra.threads import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,13 +87,15 @@ class PageContents:
     facts: Sequence[tuple[str, str]] = ()
 
 
-def diagnosis_page(contents: PageContents) -> str:
+def diagnosis_page(contents: PageContents, *, progress: Progress | None = None) -> str:
     """Give a diagnosis as one HTML page that needs no other file, no network and no script.
 
     Parameters
     ----------
     contents : PageContents
         The numbers and texts; every text is escaped.
+    progress : callable, optional
+        Called as ``progress(done, total)`` with numbers of matrices.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def diagnosis_page(contents: PageContents) -> str:
     """
     for section in contents.sections:
         check_tables(section.tables)
-    cards = _cards(contents)
+    cards = _cards(contents, progress)
     places = {card.name: card for card in cards}
     ordered = sorted(contents.findings, key=lambda finding: _rank(finding.level))
     findings = [
@@ -187,7 +190,7 @@ def shortened(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[1 - _LONGEST // 2 :]}"
 
 
-def _cards(contents: PageContents) -> list[Card]:
+def _cards(contents: PageContents, progress: Progress | None) -> list[Card]:
     details = {detail.name: detail for detail in contents.details}
     rows = [{str(key): value for key, value in row.items()} for row in contents.table.to_dict("records")]
     levels = [_worst(f.level for f in contents.findings if f.subject == row["name"]) for row in rows]
@@ -197,16 +200,15 @@ def _cards(contents: PageContents) -> list[Card]:
         return detail is None, _rank(levels[index]), detail is None or detail.portrait is None
 
     pictured = set(sorted(range(len(rows)), key=urgency)[:MOST_PICTURED])
-    return [
-        matrix_card(
-            place + 1,
-            row,
-            detail=details.get(row["name"]),
-            level=levels[place],
-            pictured=place in pictured,
+    cards = []
+    for place, row in enumerate(rows):
+        detail = details.get(row["name"])
+        cards.append(
+            matrix_card(place + 1, row, detail=detail, level=levels[place], pictured=place in pictured)
         )
-        for place, row in enumerate(rows)
-    ]
+        if progress is not None:
+            progress(place + 1, len(rows))
+    return cards
 
 
 def _rank(level: str) -> int:

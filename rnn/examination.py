@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
+from torch import nn
+
 from rnn.details import LARGEST, MatrixDetail, matrix_detail
 from rnn.diagnosis import COLUMNS, Diagnosis
 from rnn.findings import LEVELS, Finding, carries_state, matrix_findings
 from rnn.measures import EPSILON
+from rnn.network_dynamics import examined
 from rnn.weights import NamedMatrices, NamedMatrix, named_matrices
 from spectra.checks import callback, positive, whole_number
 from spectra.errors import AccuracyWarning
@@ -22,6 +25,8 @@ from spectra.threads import Progress, available_threads, one_blas_thread
 def diagnose(
     source: Any,
     *,
+    data: Any = None,
+    model: nn.Module | None = None,
     epsilon: float = EPSILON,
     quick: bool = False,
     largest: int = LARGEST,
@@ -37,6 +42,10 @@ def diagnose(
     ----------
     source : nn.Module, mapping, or path
         As for `named_matrices`; or what that gave, or a part of it.
+    data : Tensor, tuple or mapping, optional
+        What the network takes, such as sequences (N, T, F): its recurrent layers are examined on them too.
+    model : nn.Module, optional
+        The network that the data run through, where `source` is a file or a state_dict.
     epsilon : float
         Level of the pseudospectral measures, in the units of the weights.
     quick : bool
@@ -85,10 +94,15 @@ def diagnose(
     start = time.perf_counter()
     if isinstance(source, NamedMatrices):
         if (orientation, leak, dt) != (None, None, None):
-            raise ValueError("orientation, leak and dt are for named_matrices(source, ...), not for its result")
+            raise ValueError("orientation, leak and dt are for rnn.named_matrices, not for its result")
         found = source
     else:
         found = named_matrices(source, orientation=orientation, leak=leak, dt=dt)
+    network = source if isinstance(source, nn.Module) else model
+    if data is not None and network is None:
+        raise ValueError("data need a network to run through; pass the module itself, or model=")
+    if model is not None and data is None:
+        raise ValueError("model is only used with data; give both")
 
     def detail(record: NamedMatrix) -> MatrixDetail:
         return matrix_detail(
@@ -96,7 +110,7 @@ def diagnose(
             record.matrix,
             dynamics=record.dynamics,
             epsilon=epsilon,
-            rounding=carries_state(record),
+            rounding=carries_state(record) and not record.derived,
             quick=quick,
             largest=largest,
         )
@@ -109,17 +123,22 @@ def diagnose(
         for finding in matrix_findings(record, detail, epsilon)
     ]
     findings += _about_the_network(found)
+    on_data = examined(network, data, epsilon=epsilon, quick=quick)
+    findings += on_data.findings
     seconds = Counter[str]()
     for one in details:
         seconds.update(one.seconds)
     return Diagnosis(
-        source=str(getattr(found, "origin", "")),
+        source=found.origin,
         table=pd.DataFrame(rows, columns=list(COLUMNS)),
         findings=sorted(findings, key=lambda finding: -LEVELS.index(finding.level)),
         unrecognised=list(found.unrecognised),
         epsilon=epsilon,
         details=tuple(details),
-        seconds=dict(seconds) | {"in all": time.perf_counter() - start},
+        dynamics=on_data.dynamics,
+        lipschitz=on_data.lipschitz,
+        local_lipschitz=on_data.local_lipschitz,
+        seconds=dict(seconds) | on_data.seconds | {"in all": time.perf_counter() - start},
     )
 
 

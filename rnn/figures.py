@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -152,24 +151,6 @@ def draw_correlations(correlations: pd.DataFrame, *, outcome: str, measures: Seq
     panels[0].set_ylim(len(measures) - 0.5, -0.5)
     figure.supxlabel(f"Spearman correlation with {column_label(outcome)} (95 % interval)", fontsize="medium")
     return figure
-
-
-def figure_png(figure: Figure) -> bytes:
-    """Give a figure as a PNG image.
-
-    Parameters
-    ----------
-    figure : Figure
-        The figure.
-
-    Returns
-    -------
-    bytes
-        The image, with 150 dots to the inch.
-    """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
 
 
 def _scatter(axes: Axes, models: pd.DataFrame, measure: str, outcome: str) -> None:

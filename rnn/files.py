@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tokenize
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,25 @@ def check_distinct(first: Path | None, first_name: str, second: Path | None, sec
     """
     if first is not None and second is not None and os.path.realpath(first) == os.path.realpath(second):
         raise ValueError(f"{first_name} and {second_name} are both {second}; name two files")
+
+
+def check_targets(targets: Mapping[str, Path | None]) -> None:
+    """Refuse, before the work and not after it, files that cannot be written or are the same.
+
+    Parameters
+    ----------
+    targets : mapping of str to Path or None
+        The files to write later, by the options that name them.
+
+    Raises
+    ------
+    ValueError
+        As `check_target` and `check_distinct`.
+    """
+    for name, path in targets.items():
+        check_target(path, name)
+    for (name, path), (other, second) in itertools.combinations(sorted(targets.items()), 2):
+        check_distinct(path, name, second, other)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

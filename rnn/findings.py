@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from rnn.details import MatrixDetail
 from rnn.report import prose
@@ -11,6 +12,8 @@ from rnn.weights import NamedMatrix
 
 LEVELS = ("pass", "notice", "warning")
 
+_NUMBERS = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?|inf|∞")
+_NAMED = 12  # names that a line lists
 _NEARLY_DEFECTIVE = 1e8  # κ(V) at which rounding can cost half of the digits of an eigenvalue
 _SENSITIVE = 10.0  # times as far as the perturbation is large
 _TRANSIENT = 3.0  # Kreiss constant from which growth before decay is worth a word
@@ -38,6 +41,49 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.level}: {self.subject}: {self.text}"
+
+
+def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
+    """Put findings that say the same, but for their numbers, behind the first of them.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In the order of importance.
+
+    Returns
+    -------
+    list of (Finding, list of Finding)
+        The first of each kind and level, and the others.
+    """
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.level, _NUMBERS.sub("#", finding.text)), []).append(finding)
+    return [(members[0], members[1:]) for members in alike.values()]
+
+
+def grouped_lines(findings: Sequence[Finding]) -> list[str]:
+    """Give findings as lines, those that say the same together.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In the order of importance.
+
+    Returns
+    -------
+    list of str
+        A line each, with the names of those that it stands for.
+    """
+    lines = []
+    for first, others in grouped(findings):
+        line = str(first)
+        if others:
+            names = ", ".join(other.subject for other in others[:_NAMED])
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            line += f" (The same, with other numbers: {names}{more}.)"
+        lines.append(line)
+    return lines
 
 
 def carries_state(record: NamedMatrix) -> bool:

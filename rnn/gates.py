@@ -93,7 +93,8 @@ def recurrent_records(weights: Mapping[str, Weight], name: str, origin: str) -> 
             cited = f"{origin}: {back.key} @ {entry.cite(origin, place).removeprefix(f'{origin}: ')}"
             read = functools.partial(_projected, back, entry, part)
         shape = (height, columns)
-        records.append(NamedMatrix(title, layer, direction, gate, role, cited, "discrete", shape, read))
+        made = what == "hh" and back is not None
+        records.append(NamedMatrix(title, layer, direction, gate, role, cited, "discrete", shape, read, made))
     return records
 
 
@@ -128,7 +129,7 @@ def leaky(record: NamedMatrix, leak: float, dt: float | None) -> NamedMatrix:
         return (1 - leak) * eye + leak * W if dt is None else (W - eye) / (dt / leak)
 
     origin = f"{record.origin}, {said}"
-    return dataclasses.replace(record, name=title, origin=origin, dynamics=dynamics, read=read)
+    return dataclasses.replace(record, name=title, origin=origin, dynamics=dynamics, read=read, derived=True)
 
 
 def _rows(weight: Weight, rows: slice) -> Tensor:

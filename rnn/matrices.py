@@ -37,6 +37,8 @@ class NamedMatrix:
         words).
     read : callable
         Takes nothing, gives the values as a tensor of this shape.
+    derived : bool
+        Whether it is made from what is stored: the operator of a leaky cell, or the product of two weights.
     """
 
     name: str
@@ -48,6 +50,7 @@ class NamedMatrix:
     dynamics: str
     shape: tuple[int, int]
     read: Callable[[], Tensor]
+    derived: bool = False
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -84,10 +87,13 @@ class NamedMatrices(Sequence[NamedMatrix]):
     unrecognised : list of (str, str)
         Each entry that this package does not understand or cannot use, with the reason. Vectors (biases,
         scales, running statistics) and plain data are understood to be no matrices and are not listed.
+    origin : str
+        Class of the module, or name of the file.
     """
 
     records: tuple[NamedMatrix, ...]
     unrecognised: list[tuple[str, str]]
+    origin: str
 
     @overload
     def __getitem__(self, index: int | str) -> NamedMatrix: ...
@@ -113,7 +119,7 @@ class NamedMatrices(Sequence[NamedMatrix]):
                 raise KeyError(f"no matrix is named {index!r}; there are {names}")
             return found[0]
         if isinstance(index, slice):
-            return NamedMatrices(self.records[index], self.unrecognised)
+            return NamedMatrices(self.records[index], self.unrecognised, self.origin)
         return self.records[index]
 
     def __len__(self) -> int:

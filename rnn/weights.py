@@ -139,7 +139,7 @@ def named_matrices(
             unrecognised.append((weight.key, str(reason)))
     if leak is not None or dt is not None:
         records = _leaky(records, table.origin, leak, dt)
-    return NamedMatrices(tuple(records), [*table.unrecognised, *unrecognised])
+    return NamedMatrices(tuple(records), [*table.unrecognised, *unrecognised], table.origin)
 
 
 def candidate_matrix(model: nn.Module) -> NamedMatrix:

@@ -337,16 +337,76 @@ def test_diagnose_prints_a_table_and_findings(spectra: Here, model: Path) -> Non
 
 
 def test_diagnose_writes_the_same_json_that_it_prints(spectra: Here, model: Path, tmp_path: Path) -> None:
-    from rnn.diagnosis import diagnose
+    from rnn.examination import diagnose
 
-    file, page = tmp_path / "found.json", tmp_path / "found.html"
+    def timeless(text: str) -> dict[str, object]:
+        return {key: value for key, value in json.loads(text).items() if key != "seconds"}
+
+    found = diagnose(model, epsilon=0.2)
     code, out, error = spectra("diagnose", model, "--json", "-", "--epsilon", "0.2")
-    assert (code, error) == (0, "")
-    assert json.loads(out) == json.loads(diagnose(model, epsilon=0.2).to_json())
-    assert spectra("diagnose", model, "--json", file, "--html", page, "--epsilon", "0.2")[0] == 0
-    assert file.read_text("utf-8") == out
-    assert page.read_text("utf-8").startswith("<!")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.html", "found.json"]
+    assert code == 0, error
+    assert timeless(out) == timeless(found.to_json())
+    written = {
+        "--json": tmp_path / "found.json",
+        "--html": tmp_path / "found.html",
+        "--csv": tmp_path / "found.csv",
+        "--markdown": tmp_path / "found.md",
+    }
+    options = [text for option in written.items() for text in option]
+    assert spectra("diagnose", model, *options, "--epsilon", "0.2")[0] == 0
+    assert timeless(written["--json"].read_text("utf-8")) == timeless(out)
+    assert written["--html"].read_text("utf-8").startswith("<!")
+    assert written["--csv"].read_text("utf-8") == found.to_csv()
+    assert written["--markdown"].read_text("utf-8") == found.to_markdown()
+    assert sorted(tmp_path.iterdir()) == sorted(written.values())
+
+
+def test_diagnose_quickly(spectra: Here, model: Path) -> None:
+    code, out, error = spectra("diagnose", model, "--quick", "--threads", "1")
+    assert code == 0, error
+    assert "weight_hh_l0[n]" in out
+    assert "pseudospectral" not in out
+
+
+def test_diagnose_compares_two_states(spectra: Here, model: Path, tmp_path: Path) -> None:
+    import torch
+
+    state = torch.load(model, weights_only=True)["state_dict"]
+    state["weight_hh_l0"] = 3 * state["weight_hh_l0"]
+    torch.save(state, tmp_path / "after.pt")
+    page = tmp_path / "changes.html"
+    code, out, error = spectra("diagnose", model, tmp_path / "after.pt", "--html", page)
+    assert code == 0, error
+    assert "m.pt -> after.pt" in out or f"{model.name} -> after.pt" in out
+    assert re.search(r"weight_hh_l0\[n\] +[\d.]+ -> [\d.]+", out)
+    assert "weights moved by" in out
+    assert "What changed" in page.read_text("utf-8")
+    assert "in its own order" not in out
+    line = spectra.refusal("diagnose", model, model, "--data", "digits")
+    assert "--data is for one network" in line
+
+
+def test_diagnose_runs_data_through_the_network(spectra: Here, model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    code, out, error = spectra("diagnose", model, "--data", "digits", "--quick", "--html", page)
+    assert code == 0, error
+    assert "largest Lyapunov exponent" in out
+    assert "Lyapunov" in page.read_text("utf-8")
+    assert "--model is only used with --data" in spectra.refusal("diagnose", model, "--model", "a:b")
+    assert "expected one of 'digits'" in spectra.refusal("diagnose", model, "--data", "moons")
+
+
+def test_diagnose_reads_leaky_cells_and_bare_arrays(spectra: Here, tmp_path: Path) -> None:
+    import numpy as np
+
+    np.savez(tmp_path / "w.npz", weight_hh=np.diag([0.5, 0.2]), other=np.ones((2, 3)))
+    code, out, _ = spectra("diagnose", tmp_path / "w.npz", "--leak", "0.5", "--orientation", "in_out")
+    assert code == 0
+    assert "0.5 I + 0.5 weight_hh" in out
+    assert re.search(r"other +3 +2 ", out)
+    code, out, _ = spectra("diagnose", tmp_path / "w.npz", "--dt", "0.1", "--quick")
+    assert "(weight_hh - I) / 0.1" in out
+    assert "leak is 2" in spectra.refusal("diagnose", tmp_path / "w.npz", "--leak", "2")
 
 
 @pytest.mark.parametrize(
@@ -372,10 +432,15 @@ def test_fail_on_decides_the_exit_code(
         (("--epsilon", "0"), "epsilon is 0"),
         (("--json", "/no/such/folder/a.json"), "--json is /no/such/folder/a.json, but there is no folder"),
         (("--html", "."), "--html is ., which is a folder"),
+        (("--csv", "a", "--markdown", "./a"), "--csv and --markdown are both a"),
+        (("--largest", "0"), "largest is 0"),
+        (("--orientation", "sideways"), "orientation"),
+        (("--orientation", "in_out"), "orientation"),
+        (("--dt", "nan"), "dt"),
     ],
 )
 def test_diagnose_refuses_bad_options(
-    spectra: Here, model: Path, options: tuple[str, str], words: str
+    spectra: Here, model: Path, options: tuple[str, ...], words: str
 ) -> None:
     assert words in spectra.refusal("diagnose", model, *options)
 

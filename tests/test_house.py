@@ -183,7 +183,14 @@ ORDER = [
 HOMES = {
     "numba": {"spectra.kernels"},
     "llvmlite": {"spectra.kernels"},
-    "matplotlib": {"rnn.images", "rnn.dynamics_figures", "spectra.plots.*", "rnn.figures", "rnn.detail_figures", "rnn.training_figures"},
+    "matplotlib": {
+        "rnn.detail_figures",
+        "rnn.dynamics_figures",
+        "rnn.figures",
+        "rnn.images",
+        "rnn.training_figures",
+        "spectra.plots.*",
+    },
     "typer": {"rnn.cli", "rnn.options"},
     "rich": {"rnn.terminal"},
 }

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success, figure_png
+from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success
+from rnn.images import figure_png
 from rnn.measures import BASELINES, STUDIED, column_label
 from rnn.report import Cell, Picture, Report, Table, prose, render_report
 from rnn.study.demo_words import correlation_words, glossary, method_words, portrait_words, success_words

@@ -1,0 +1,223 @@
+"""What a trained recurrent layer does on data: Jacobians, Lyapunov exponents, growth and fixed points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn.details import MatrixDetail, matrix_detail
+from rnn.drives import Drive
+from rnn.dynamics import mean_state_jacobian
+from rnn.equilibria import FixedPoints, fixed_points
+from rnn.findings import Finding
+from rnn.jacobians import jacobian_blocks
+from rnn.lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from rnn.propagation import FiniteTimeGrowth, finite_time_growth
+from rnn.report import prose
+from spectra.errors import ConvergenceError
+
+Floats = NDArray[np.float64]
+
+_MOST = 64  # sequences
+_STARTS = 16  # of the search for fixed points
+_BUDGET = 1e11  # operations for the Jacobians of the sequences, and for those of the search
+_EXPONENTS = 64
+_GROWTH = 10.0  # times that a disturbance grows, from which it is worth a word
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class LayerDynamics:
+    """One recurrent layer and direction on data.
+
+    Attributes
+    ----------
+    name : str
+        Name of the cell.
+    sequences, of, steps, states : int
+        Number of sequences looked at, of how many that were given, their most steps, and the size of the
+        state (of an LSTM h and c).
+    jacobian : MatrixDetail
+        The state Jacobian at the mean state and mean input, with all its measures.
+    radii, norms : ndarray, shape (N, T)
+        Spectral radius and norm of J_t = ∂s_{t+1}/∂s_t at each step of each sequence; NaN behind its end.
+    lyapunov : LyapunovSpectrum
+        Mean growth rates of small perturbations along the sequences, at most 64 of them.
+    growth : FiniteTimeGrowth
+        Norms of the products J_t ... J_1.
+    points : FixedPoints or None
+        Fixed and slow points at the mean input, from states of the sequences; None in the quick mode.
+    failures : tuple of str
+        What was not computed, each with the reason.
+    """
+
+    name: str
+    sequences: int
+    of: int
+    steps: int
+    states: int
+    jacobian: MatrixDetail
+    radii: Floats
+    norms: Floats
+    lyapunov: LyapunovSpectrum
+    growth: FiniteTimeGrowth
+    points: FixedPoints | None
+    failures: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"LayerDynamics({self.name}, {self.sequences} of {self.of} sequences, {self.lyapunov})"
+
+
+def layer_dynamics(drive: Drive, *, epsilon: float, quick: bool = False) -> LayerDynamics:
+    """Examine one recurrent layer on the sequences that drove it.
+
+    Parameters
+    ----------
+    drive : Drive
+        From `recorded_drives`.
+    epsilon : float
+        Level of the pseudospectral measures of the mean Jacobian.
+    quick : bool
+        Without pseudospectra and without the search for fixed points.
+
+    Returns
+    -------
+    LayerDynamics
+        The results.
+
+    Raises
+    ------
+    ValueError
+        If a Jacobian is not finite.
+
+    Notes
+    -----
+    For wide layers fewer sequences are looked at, spread evenly over those given, so that the Jacobians take
+    some minutes at most: 64 of 100 steps up to 96 states, 4 with 256.
+    """
+    failures: list[str] = []
+    jacobian = mean_state_jacobian(drive)
+    used = _some_of(drive)
+    radii, norms = _along(used)
+    points = None
+    if not quick:
+        try:
+            points = _points(drive, used)
+        except (ValueError, ConvergenceError) as error:
+            failures.append(f"fixed points not computed: {error}")
+    size = drive.states.shape[-1]
+    return LayerDynamics(
+        name=drive.name,
+        sequences=len(used.states),
+        of=len(drive.states),
+        steps=drive.states.shape[1],
+        states=size,
+        jacobian=matrix_detail(f"state Jacobian of {drive.name}", jacobian, epsilon=epsilon, quick=quick),
+        radii=radii,
+        norms=norms,
+        lyapunov=lyapunov_spectrum(used, exponents=min(size, _EXPONENTS)),
+        growth=finite_time_growth(used),
+        points=points,
+        failures=tuple(failures),
+    )
+
+
+def dynamics_findings(found: LayerDynamics) -> Iterator[Finding]:
+    """Say what is worth knowing about the dynamics of one layer.
+
+    Parameters
+    ----------
+    found : LayerDynamics
+        The results.
+
+    Yields
+    ------
+    Finding
+        One for each.
+    """
+    for failure in (*found.failures, *found.jacobian.failures):
+        yield Finding("warning", found.name, failure)
+    first, error = float(found.lyapunov.exponents[0]), float(found.lyapunov.errors[0])
+    rate = f"largest Lyapunov exponent {first:.3g} ± {error:.1g} per step"
+    if first - error > 0:
+        text = f"""
+            {rate} is above 0: along the data small disturbances of the state grow without end, by the factor
+            {np.exp(first):.3g} a step. The network is chaotic there; if states must be reliable, lower the
+            norm of the recurrent matrix or train with noise.
+        """
+        yield Finding("warning", found.name, prose(text))
+    elif first + error < 0:
+        text = f"""
+            {rate} is below 0: along the data small disturbances of the state die out, by the factor
+            {np.exp(first):.3g} a step.
+        """
+        yield Finding("pass", found.name, prose(text))
+    else:
+        text = f"""
+            {rate} cannot be told from 0: too few steps, or at the edge of stability. Give longer sequences to
+            decide.
+        """
+        yield Finding("notice", found.name, prose(text))
+    yield from _growth_findings(found)
+    yield from _point_findings(found)
+
+
+def _growth_findings(found: LayerDynamics) -> Iterator[Finding]:
+    peak = 10.0 ** float(np.minimum(found.growth.log10_peaks.max(), 300))
+    if peak > _GROWTH:
+        text = f"""
+            on some sequence a small disturbance of the state grows {peak:.3g} times before the end, above
+            {_GROWTH:g}: an attack or noise that hits that direction is amplified so much. Its growth curve
+            shows at which step.
+        """
+        yield Finding("notice", found.name, prose(text))
+
+
+def _point_findings(found: LayerDynamics) -> Iterator[Finding]:
+    if found.points is None:
+        return
+    kinds = found.points.kinds.tolist()
+    attractors = kinds.count("attractor")
+    words = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "none"
+    text = f"""
+        fixed and slow points at the mean input: {words}, from {found.points.starts} states of the data. {{}}
+    """
+    if attractors:
+        meaning = "Held at that input, states near an attractor settle there."
+    else:
+        meaning = "No attractor was found: held at that input, the state may wander, cycle or drift."
+    yield Finding("pass" if attractors else "notice", found.name, prose(text.format(meaning)))
+
+
+def _some_of(drive: Drive) -> Drive:
+    """Give as many sequences as the budget allows, evenly spread."""
+    count, steps, size = drive.states.shape
+    most = int(min(_MOST, max(1.0, _BUDGET / (40.0 * steps * size**3))))
+    if most >= count:
+        return drive
+    chosen = np.linspace(0, count - 1, most).round().astype(int)
+    fields = ("inputs", "initial", "states", "lengths")
+    return dataclasses.replace(drive, **{field: getattr(drive, field)[chosen] for field in fields})
+
+
+def _along(drive: Drive) -> tuple[Floats, Floats]:
+    count, steps, _ = drive.states.shape
+    radii, norms = np.full((2, count, steps), np.nan)
+    for part, step, J in jacobian_blocks(drive):
+        radii[part, step] = np.abs(np.linalg.eigvals(J)).max(axis=-1)
+        norms[part, step] = np.linalg.norm(J, 2, axis=(1, 2))
+    ended = ~drive.taken.cpu().numpy()
+    radii[ended] = norms[ended] = np.nan
+    return radii, norms
+
+
+def _points(drive: Drive, used: Drive) -> FixedPoints:
+    size = drive.states.shape[-1]
+    most = int(min(_STARTS, max(4.0, _BUDGET / (100.0 * size**3))))
+    states = used.states[used.taken.to(used.states.device)]
+    chosen = np.linspace(0, len(states) - 1, min(most, len(states))).round().astype(int)
+    mean = drive.inputs[drive.taken.to(drive.inputs.device)].mean(0)
+    return fixed_points(drive.cell, x_t=mean, starts=states[chosen])

@@ -1,0 +1,57 @@
+"""Options and arguments of `spectra diagnose`, each with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Weights: .pt .pth .ckpt .safetensors .npz .npy .onnx, or a folder.",
+        exists=True,
+    ),
+]
+After = Annotated[
+    Path | None,
+    typer.Argument(metavar="AFTER", help="Later weights of the same network: what changed.", exists=True),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Only the table, by direct formulas: seconds, not minutes.")
+]
+Epsilon = Annotated[float, typer.Option(help="Level of the pseudospectra, in the units of the weights.")]
+Largest = Annotated[int, typer.Option(help="Above this order only bounds of the norm.", metavar="N")]
+Data = Annotated[
+    str | None, typer.Option(help="Sequences to run: a .npy file, or the name of a task.", metavar="FILE.npy")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Function that builds the network for --data; its code is run.", metavar="MODULE:NAME"),
+]
+Orientation = Annotated[
+    str | None, typer.Option(help="Of arrays in .npy and .npz: out_in or in_out.", metavar="ORDER")
+]
+Leak = Annotated[float | None, typer.Option(help="Leaky cells: judge (1 - a) I + a W.", metavar="A")]
+TimeStep = Annotated[
+    float | None,
+    typer.Option("--dt", help="Continuous-time cells: judge (W - I)/tau, tau = dt/leak.", metavar="DT"),
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write everything here; - prints it instead.", metavar="FILE")
+]
+HtmlFile = Annotated[
+    Path | None, typer.Option("--html", help="Write a page with pictures here.", metavar="FILE")
+]
+CsvFile = Annotated[Path | None, typer.Option("--csv", help="Write the table here.", metavar="FILE")]
+MarkdownFile = Annotated[
+    Path | None, typer.Option("--markdown", help="Write findings and table here.", metavar="FILE")
+]
+FailOn = Annotated[
+    str | None, typer.Option(help="Exit with 1 from this level on: notice or warning.", metavar="LEVEL")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Threads; all cores when left out.", show_default=False)
+]
