@@ -239,14 +239,16 @@ def test_a_linear_model_is_its_own_jacobian() -> None:
 
 
 def test_a_spectral_norm_in_training_mode_does_not_move() -> None:
-    model = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 3), n_power_iterations=1)
-    with torch.no_grad():  # other weights than those that the norm was computed for: each read moves it
-        model.parametrizations.weight.original.copy_(torch.arange(18.0).reshape(3, 6).cos())
-    expected = model.eval().weight.detach().double()
+    model = Packed()
+    nn.utils.parametrizations.spectral_norm(model.rnn, "weight_hh_l0")
+    with torch.no_grad():  # other weights than those that the norm was found for: each read would move it
+        original = model.rnn.parametrizations.weight_hh_l0.original
+        original.copy_(torch.arange(100.0).reshape(20, 5).cos())
+    expected = input_jacobian(model.eval(), sequences())
     before = copy.deepcopy(model.state_dict())
-    np.testing.assert_allclose(input_jacobian(model.train(), torch.ones(4, 6)), expected, atol=1e-7)
+    np.testing.assert_array_equal(input_jacobian(model.train(), sequences()), expected)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert model.training
+    assert all(module.training for module in model.modules())
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
