@@ -92,6 +92,8 @@ def _shapes(
         length = sum(blank.shape[axis] for blank in blanks)
         return [(*blanks[0].shape[:axis], length, *blanks[0].shape[axis + 1 :])]
     if op == "Cast":
+        if type_word(attributes["to"]) in {"string", "undefined"}:
+            raise NotUnderstoodError(f"a Cast to {type_word(attributes['to'])}, not to numbers")
         return [blanks[0].shape]
     if op == "DequantizeLinear":
         scale = _scale_shape(attributes, blanks[0].shape, blanks[1].shape)

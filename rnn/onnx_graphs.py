@@ -272,8 +272,9 @@ def _stored(piece: Piece) -> Stored:
 
 def _tensor(piece: Piece) -> Tensor:
     try:
-        values = piece.change(piece.constant.read())
-        values = values if piece.factor == 1 else values * np.float64(piece.factor)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and listed as such
+            values = piece.change(piece.constant.read())
+            values = values if piece.factor == 1 else values * np.float64(piece.factor)
         return torch.from_numpy(np.require(values, requirements=["C", "W"]))
     except (ValueError, TypeError, IndexError, OSError, RuntimeError, MemoryError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

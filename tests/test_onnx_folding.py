@@ -117,6 +117,9 @@ BAD_FOLDS = {
     ),
     "axes": ([of("Transpose", "A", perm=[0, 0])], {"A": A}, "Transpose does not fit"),
     "attribute": ([of("Transpose", "A", perm=["a"])], {"A": A}, "attribute perm of Transpose is"),
+    "type": ([of("Cast", "A", to=TensorProto.STRING)], {"A": A}, "Cast to string, not to numbers"),
+    "no type": ([of("Cast", "A", to=0)], {"A": A}, "Cast to undefined, not to numbers"),
+    "new type": ([of("Cast", "A", to=99)], {"A": A}, "Cast does not fit its inputs"),
     "long": ([of("Reshape", "A", "s")], {"A": A, "s": np.ones(65, np.int64)}, "are not a few whole numbers"),
     "growth": (
         [of("Concat", *["A"] * 30, outputs=("u",), axis=0), of("Concat", *["u"] * 30, axis=0)],
@@ -142,3 +145,11 @@ def test_what_cannot_be_folded_is_listed_and_the_rest_is_read(
     found = named_matrices(saved(tmp_path / "m.onnx", model))
     assert [m.name for m in found] == ["good.weight"]
     assert {key for key, why in found.unrecognised if reason in why} == arrays.keys() - {"s"}
+
+
+def test_a_cast_that_overflows_is_listed(tmp_path: Path) -> None:
+    steps = [of("Cast", "A", to=TensorProto.FLOAT16), of("MatMul", "x", "B", outputs=("w",), name="good")]
+    path = chain(tmp_path / "m.onnx", steps, constants(A=np.full((4, 6), 1e6, np.float32), B=A))
+    found = named_matrices(path)
+    assert [m.name for m in found] == ["good.weight"]
+    assert ("layer.weight", "24 NaN or infinite entries") in found.unrecognised
