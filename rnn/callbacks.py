@@ -83,7 +83,8 @@ class SpectralCallback:
     callback is made, times the cube of the ratio of orders. So the share is exceeded by no more than what one
     piece, and handing on, take beyond their prediction, and then nothing is measured until training has made
     up for it. From the first call on all time that is not measuring counts as training, and so does deciding
-    whether to measure, below a microsecond in most steps.
+    whether to measure, below a microsecond in most steps. A costly measure makes the others wait for their
+    common time: give it a callback of its own, with a share of its own.
 
     A matrix with NaN or infinite entries, a measure that fails, or a place that does not take the numbers
     leaves NaN and a line in ``record.failures``, warns once, and does not stop the training.
