@@ -144,11 +144,11 @@ def dynamics_findings(found: LayerDynamics) -> Iterator[Finding]:
     rate = f"largest Lyapunov exponent {first:.3g} ± {error:.1g} per step"
     if first - error > 0:
         text = f"""
-            {rate} is above 0: along the data small disturbances of the state grow without end, by the factor
-            {np.exp(first):.3g} a step. The network is chaotic there; if states must be reliable, lower the
-            norm of the recurrent matrix or train with noise.
+            {rate} is above 0: along these sequences small disturbances of the state grow, by the factor
+            {np.exp(first):.3g} a step in the mean; where that goes on, the network is chaotic. If states must
+            be reliable, lower the norm of the recurrent matrix or train with noise.
         """
-        yield Finding("warning", found.name, prose(text))
+        yield Finding("notice", found.name, prose(text))
     elif first + error < 0:
         text = f"""
             {rate} is below 0: along the data small disturbances of the state die out, by the factor

@@ -6,14 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rnn.detail_figures import portrait_png
-from rnn.dynamics_figures import draw_fixed_points, draw_layer_dynamics
+from rnn.dynamics_figures import (
+    draw_exponents,
+    draw_fixed_points,
+    draw_fixed_spectra,
+    draw_growth,
+    draw_step_jacobians,
+)
+from rnn.equilibria import FixedPoints
 from rnn.images import figure_png
 from rnn.layer_dynamics import LayerDynamics
 from rnn.lipschitz import LipschitzBounds
 from rnn.measures import MEASURES
 from rnn.report import Cell, Picture, Section, Table, prose
 from rnn.slopes import LocalLipschitz
+from spectra.results import Pseudospectrum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,61 +191,81 @@ def comparison_sections(changes: pd.DataFrame, before: str, after: str) -> list[
 
 
 def _layer_section(layer: LayerDynamics) -> Section:
-    lyapunov, growth = layer.lyapunov, layer.growth
+    lyapunov = layer.lyapunov
     largest = f"{lyapunov.exponents[0]:.3g} ± {lyapunov.errors[0]:.1g}"
     text = f"""
         {layer.sequences} of {layer.of} sequences of up to {layer.steps} steps; the state has {layer.states}
         entries. The largest Lyapunov exponent is {largest} per step: above 0, small disturbances grow along
         the data; below 0, they die out. They grew at most
-        {10 ** min(growth.log10_peaks.max(), 300.0):.3g} times.
+        {10 ** min(layer.growth.log10_peaks.max(), 300.0):.3g} times.
     """
-    alt = f"""
-        Three panels. Growth of a small disturbance over {layer.steps} steps, at the end 10 to the power
-        {growth.log10_mean[-1]:.2g} in the mean and {growth.log10_largest[-1]:.2g} at most. Norm and spectral
-        radius of the state Jacobian by step. {len(lyapunov.exponents)} Lyapunov exponents from
-        {lyapunov.exponents[0]:.2g} down to {lyapunov.exponents[-1]:.2g}.
-    """
-    caption = """
-        Left: how far a small change of the first state can grow in t steps. Middle: what one step does.
-        Right: the mean growth rates along the data, one for each direction.
-    """
-    title = f"Along the data: {layer.name}"
-    pictures = [Picture(title, prose(caption), prose(alt), figure_png(draw_layer_dynamics(layer)))]
+    pictures = [_growth_picture(layer), _steps_picture(layer), _exponents_picture(layer)]
     if layer.jacobian.portrait is not None:
-        pictures.append(_jacobian_picture(layer))
+        pictures.append(_jacobian_picture(layer, layer.jacobian.portrait))
     tables = []
     if layer.points is not None and len(layer.points):
-        pictures.append(_points_picture(layer))
-        tables.append(_points_table(layer))
+        pictures += _points_pictures(layer.points)
+        tables.append(_points_table(layer.points))
     return Section(f"Dynamics of {layer.name} on data", [prose(text)], tables, pictures)
 
 
-def _jacobian_picture(layer: LayerDynamics) -> Picture:
-    values, portrait = layer.jacobian.values, layer.jacobian.portrait
-    assert portrait is not None
+def _growth_picture(layer: LayerDynamics) -> Picture:
+    growth = layer.growth
+    alt = f"""
+        Growth of a small disturbance over {layer.steps} steps: at the end 10 to the power
+        {growth.log10_mean[-1]:.2g} in the mean and {growth.log10_largest[-1]:.2g} at most; of the mean
+        Jacobian alone {growth.log10_of_mean_jacobian[-1]:.2g}.
+    """
+    caption = "How far a small change of the first state can have grown after t steps."
+    return Picture("Growth along the data", caption, prose(alt), figure_png(draw_growth(growth)))
+
+
+def _steps_picture(layer: LayerDynamics) -> Picture:
+    norms, radii = (np.nanmedian(values) for values in (layer.norms, layer.radii))
+    alt = f"""
+        Norm and spectral radius of the state Jacobian by step; over all steps the medians are {norms:.3g} and
+        {radii:.3g}.
+    """
+    caption = "What one step alone can do, and what it does in the long run where it repeats."
+    return Picture("Step by step", caption, prose(alt), figure_png(draw_step_jacobians(layer)))
+
+
+def _exponents_picture(layer: LayerDynamics) -> Picture:
+    exponents = layer.lyapunov.exponents
+    alt = f"""
+        {len(exponents)} Lyapunov exponents from {exponents[0]:.2g} down to {exponents[-1]:.2g},
+        {int((exponents > 0).sum())} of them above 0.
+    """
+    caption = "Mean rates at which small disturbances grow (above 0) or die out, one for each direction."
+    return Picture("Lyapunov exponents", caption, prose(alt), figure_png(draw_exponents(layer.lyapunov)))
+
+
+def _jacobian_picture(layer: LayerDynamics, portrait: Pseudospectrum) -> Picture:
+    radius, norm = (
+        layer.jacobian.values.get(name, math.nan) for name in ("spectral_radius", "spectral_norm")
+    )
     alt = f"""
         Eigenvalues and pseudospectra of the state Jacobian at the mean state and input: spectral radius
-        {number(values.get("spectral_radius", math.nan))}, norm
-        {number(values.get("spectral_norm", math.nan))}.
+        {number(radius)}, norm {number(norm)}.
     """
     caption = "The matrix that carries a small disturbance through one step, at the mean state and input."
     return Picture("State Jacobian at the mean state", caption, prose(alt), portrait_png(portrait))
 
 
-def _points_picture(layer: LayerDynamics) -> Picture:
-    points = layer.points
-    assert points is not None
-    alt = f"{points}. Largest spectral radius {points.spectral_radii.max():.3g}."
-    caption = """
-        States that stay where they are (or nearly, "slow") while the input is held at its mean. Eigenvalues
-        inside the unit circle pull states in, those outside push them away.
+def _points_pictures(points: FixedPoints) -> list[Picture]:
+    where = """
+        States that stay where they are (or nearly: slow) while the input is held at its mean.
     """
-    return Picture("Fixed and slow points", prose(caption), alt, figure_png(draw_fixed_points(layer)))
+    values = "Eigenvalues inside the unit circle pull states in, those outside push them away."
+    alt = f"{points}."
+    outside = f"{alt} The largest modulus of an eigenvalue is {points.spectral_radii.max():.3g}."
+    return [
+        Picture("Fixed and slow points", prose(where), alt, figure_png(draw_fixed_points(points))),
+        Picture("What they do to states nearby", values, outside, figure_png(draw_fixed_spectra(points))),
+    ]
 
 
-def _points_table(layer: LayerDynamics) -> Table:
-    points = layer.points
-    assert points is not None
+def _points_table(points: FixedPoints) -> Table:
     rows = [
         [
             Cell(f"{place + 1}"),
