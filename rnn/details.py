@@ -21,6 +21,7 @@ from spectra.norms import spectral_norm_bounds
 from spectra.overview import Measures, measures
 from spectra.pseudospectra import pseudospectrum
 from spectra.results import Pseudospectrum
+from spectra.scaling import unit_scaled
 from spectra.schur import SchurForm, schur_form
 from spectra.spectrum import spectral_abscissa, spectral_radius
 from spectra.transients import TransientGrowth, transient_growth
@@ -118,7 +119,8 @@ def matrix_detail(
     rounding : bool
         Whether to round a square A to number formats as well.
     quick : bool
-        Direct formulas only: no pseudospectra, no intervals, no portrait, no growth.
+        Direct formulas only: no pseudospectra, no intervals, no portrait, no growth, of the singular values
+        only the largest.
     largest : int
         Smaller size of A from which on only bounds of its norm are computed.
 
@@ -129,7 +131,7 @@ def matrix_detail(
 
     Notes
     -----
-    Of order n = 512 in full some 6 s, of which the numerical radius takes 2 and the growth 1.5; quick 0.4 s.
+    Of order n = 512 in full some 8 s on one core, of which the numerical radius takes 2; quick 0.3 s.
     """
     parts = _Parts()
     values: dict[str, float] = {}
@@ -137,7 +139,11 @@ def matrix_detail(
         values = parts.of("norm", lambda: _norm_values(A)) or {}
         parts.failures.append(f"smaller size {min(A.shape)} is above largest={largest}: only its norms")
         return MatrixDetail(name, dynamics, values, None, None, None, None, (), *parts.end())
-    distribution = parts.of("singular values", lambda: singular_value_distribution(A))
+    distribution = None
+    if quick:
+        values = parts.of("norms", lambda: _quick_norm_values(A)) or {}
+    else:
+        distribution = parts.of("singular values", lambda: singular_value_distribution(A))
     if distribution is not None:
         values = parts.of("norms", lambda: _singular_values(distribution)) or {}
     found = portrait = growth = effects = None
@@ -185,6 +191,14 @@ class _Parts:
 def _norm_values(A: Floats) -> dict[str, float]:
     norm = float(spectral_norm_bounds(A))
     return {"spectral_norm": norm, "stable_rank": _stable_rank(float(np.linalg.norm(A)), norm)}
+
+
+def _quick_norm_values(A: Floats) -> dict[str, float]:
+    """Norm and stable rank from the eigenvalues of A*A or AA*: faster, and as exact for these two."""
+    matrix, scale = unit_scaled(A)
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    norm = math.sqrt(max(float(np.linalg.eigvalsh(wide @ wide.T)[-1]), 0.0))
+    return {"spectral_norm": norm * scale, "stable_rank": _stable_rank(float(np.linalg.norm(matrix)), norm)}
 
 
 def _stable_rank(frobenius: float, norm: float) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import nn
 
 from rnn.drives import Drive
@@ -215,7 +215,7 @@ def _errors(rates: Floats, taken: NDArray[np.bool_]) -> Floats:
         return np.full(rates.shape[-1], np.inf)
     mean = sums.sum(axis=0) / sizes.sum()
     spread = ((sums - sizes[:, None] * mean) ** 2).sum(axis=0)
-    quantile = student.ppf((1 + _CONFIDENCE) / 2, units - 1)
+    quantile = stdtrit(units - 1, (1 + _CONFIDENCE) / 2)
     half_width = quantile * np.sqrt(spread * units / (units - 1)) / sizes.sum()
     first, second = (rates[half].mean(axis=0) for half in _halves(taken))
     return np.asarray(half_width + np.abs(first - second))

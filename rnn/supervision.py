@@ -29,8 +29,7 @@ def supervised(command: Callable[[], int]) -> int:
     Returns
     -------
     int
-        In the parent the exit code: that of the command, or 128 + number of the signal that ended it. In the
-        child what `command` gave.
+        The exit code: that of the command, or 128 + number of the signal that ended it.
 
     Notes
     -----
@@ -50,9 +49,13 @@ def supervised(command: Callable[[], int]) -> int:
         os.setpgid(0, 0)
         threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
         try:
-            return command()
+            code = command()
         except KeyboardInterrupt:
-            return 128 + signal.SIGINT
+            code = 128 + signal.SIGINT
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # closed by the reader, or by the command
+                stream.flush()
+        os._exit(code)  # to take torch and numba apart first would take half a second
     os.close(alive)
     with contextlib.suppress(OSError):  # the child may have done it already, or have ended
         os.setpgid(child, child)
