@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM"):
@@ -26,3 +28,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("reproducible")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Weights that a test draws without a seed are the same whatever ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import re
 from itertools import pairwise
@@ -10,6 +11,7 @@ from browser import Browser
 from test_report import EVIL, Page
 
 import rnn.diagnosis_page
+import spectra
 from rnn.details import matrix_detail
 from rnn.diagnosis_page import MOST_PICTURED, PageContents, diagnosis_page, shortened
 from rnn.findings import Finding
@@ -284,7 +286,9 @@ def test_the_size_of_a_page_is_bounded():
 
 
 def test_what_was_not_computed_or_drawn_is_said():
-    detail = matrix_detail("w", np.diag([1e200, 2e200]), epsilon=0.1, quick=True)
+    huge = np.diag([1e200, 2e200])
+    detail = matrix_detail("w", huge, epsilon=0.1, quick=True)
+    detail = dataclasses.replace(detail, distribution=spectra.singular_value_distribution(huge))
     text = diagnosis_page(contents([row_of("w", detail, shape=(2, 2))], details=[detail]))
     assert "Singular values not drawn: result has eigenvalues beyond the floats" in text
     large = matrix_detail("w", np.eye(4), epsilon=0.1, largest=3)

@@ -350,7 +350,7 @@ def test_many_outputs_are_bounded_from_below() -> None:
         for one in x.double()
     ]
     assert (found.values <= np.array(norms) * (1 + 1e-12)).all()
-    np.testing.assert_allclose(found.values, norms, rtol=1e-2)
+    assert (found.values >= 0.9 * np.array(norms)).all()
 
 
 def test_local_results_save_and_print(tmp_path: object) -> None:
