@@ -380,7 +380,8 @@ def _print_result(result: Diagnosis | Comparison, title: str) -> None:
     table = result.table if isinstance(result, Diagnosis) else result.summary
     shown = [name for name in _DIAGNOSED if name in table.columns and table[name].notna().any()]
     if len(table):
-        print_records(table[shown].to_dict("records"), title=title)
+        heads = {name: name.replace("_", " ") for name in shown}  # which a narrow terminal can break
+        print_records(table[shown].rename(columns=heads).to_dict("records"), title=title)
     typer.echo(printable(str(result)))
 
 

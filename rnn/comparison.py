@@ -256,6 +256,8 @@ def _direction(start: pd.Series[float], end: pd.Series[float]) -> str:
     """Say which measures of non-normality rose and which fell."""
     words = {"more": [], "less": []}  # type: dict[str, list[str]]
     for name in _NON_NORMALITY:
+        if name == "kreiss_constant" and math.inf in (start.get(name), end.get(name)):
+            continue  # that says where the eigenvalues are
         if name in start.index and abs(_log_ratio(start[name], end[name])) > math.log1p(_CHANGED):
             text = f"{_LABELS[name]} {start[name]:.3g} -> {end[name]:.3g}"
             words["more" if end[name] > start[name] else "less"].append(text)
