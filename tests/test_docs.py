@@ -1,8 +1,11 @@
 """What the documents promise: the tables of the README and the gallery keep up with the code."""
 
+import dataclasses
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -18,24 +21,37 @@ from spectra.rectangular import rectangular_pencil
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 GALLERY = (ROOT / "docs" / "gallery.md").read_text("utf-8")
+FORMATS = (ROOT / "docs" / "formats.md").read_text("utf-8")
 PACKAGES = {"spectra": spectra, "rnn": rnn}
 FUNCTION = re.compile(r"`(spectra|rnn)\.(\w+)`")
 
-ROWS = [
-    [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-    for line in README.splitlines()
-    if line.startswith("|") and FUNCTION.search(line)
-]
+
+def cells(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+ROWS = [row for row in cells(README) if FUNCTION.search("".join(row))]
+
+
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_of_docs", ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gallery_of_docs", ROOT / "docs" / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("gallery")
+
+
+@pytest.fixture(scope="module")
+def formats() -> ModuleType:
+    return loaded("formats")
 
 
 def named_in_tables() -> set[tuple[str, str]]:
@@ -145,3 +161,40 @@ def test_the_calls_of_the_gallery_run(script: ModuleType) -> None:
     assert round(spectra.pseudospectral_radius(A, 1e-6).value, 2) == 2.69
     assert round(float(abs(spectra.schur_form(A).eigenvalues - z).min()), 2) == 0.49
     assert f"{spectra.pseudomode(A, z).sigma:.1e}" == "3.1e-05"
+
+
+def test_the_table_of_formats_has_the_rows_of_its_script(formats: ModuleType) -> None:
+    _, _, *rows = cells(FORMATS)
+    assert [row[0] for row in rows] == list(formats.ROWS)
+    for title, made, found, _, check in rows:
+        assert made, title
+        assert re.fullmatch(r"(\d+ \w+(, |$))+", found), title
+        assert re.match(r"(names and values|values, not names and roles): (bit for bit|to 1e-06)", check), (
+            title
+        )
+
+
+def test_the_script_of_formats_sees_what_differs(formats: ModuleType, tmp_path: Path) -> None:
+    example = formats.npy(tmp_path)
+    (W,) = example.expected.values()
+    found = rnn.named_matrices(example.source)
+    for expected, verdict in (
+        ({"W": W}, "names and values: bit for bit equal to the array"),
+        ({"W": W * (1 + 1e-7)}, "names and values: to 1e-06 of the norm equal to the array"),
+        ({"W": W * (1 + 1e-5)}, "**fails**: differs from the array by 1.0e-05 of the norm"),
+        ({"W": W[:-1]}, "**fails**: W has shape (6, 6), expected (5, 6)"),
+        ({"V": W}, "**fails**: missing V; not put in W"),
+    ):
+        assert formats.checked(found, dataclasses.replace(example, expected=expected)) == verdict
+    unnamed = dataclasses.replace(example, expected={"V": W}, named=False)
+    assert formats.checked(found, unnamed).startswith("values, not names and roles: bit for bit")
+    more = dataclasses.replace(unnamed, expected={"V": W, "W": W})
+    assert formats.checked(found, more) == "**fails**: 1 matrices, where 2 were put in"
+
+
+@pytest.mark.slow
+def test_the_script_of_formats_writes_the_table(tmp_path: Path) -> None:
+    out = tmp_path / "formats.md"
+    run = [sys.executable, ROOT / "docs" / "formats.py", "--out", out]
+    subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
+    assert cells(out.read_text("utf-8")) == cells(FORMATS)
