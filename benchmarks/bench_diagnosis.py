@@ -1,7 +1,7 @@
 """How long does the diagnosis of a checkpoint take, in how much memory, and where does the time go?
 
 A two-layer bidirectional LSTM of n units with an embedding of 10,000 words and a head: 16 recurrent gates of
-order n. The command runs in a process of its own, imports included; the times by part are sums over two threads.
+order n. The command runs in a process of its own, imports included; times by part are sums over two threads.
 The largest resident set is the kernel's. The order 512 takes four minutes: set SPECTRA_LARGE=1.
 """
 

@@ -96,8 +96,8 @@ def _layers(
     except UnsupportedModelError as error:
         findings.append(Finding("notice", "network", f"no dynamics: {error}"))
         return
-    except (RuntimeError, IndexError) as error:  # what the network's own forward raises
-        first = " ".join(str(error).split())[:300]
+    except Exception as error:  # whatever the network's own forward raises
+        first = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(f"data cannot be run through the network ({first}); check their shape") from error
     findings += [Finding("notice", name, f"not examined on data: {why}") for name, why in drives.unrecognised]
     for drive in drives:
