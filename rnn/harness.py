@@ -11,9 +11,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rnn.attacks import ATTACKS, NORMS, Attack, Objective, Threat
+from rnn.attacks import ATTACKS, Attack, Objective
 from rnn.bench import Bench, checked_bench, checked_bounds, undisturbed
 from rnn.models import logits
+from rnn.threats import NORMS, Threat
 from rnn.verdicts import AttackResult, RobustnessCurve
 from spectra.checks import generator, non_negative, one_of, real_number
 

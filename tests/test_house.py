@@ -159,6 +159,7 @@ ORDER = [
     "rnn.comparison",
     "rnn.rebuilding",
     "rnn.bench",
+    "rnn.threats",
     "rnn.attacks",
     "rnn.verdicts",
     "rnn.harness",
