@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rnn.twins import float64_twin
 from spectra.checks import callback, generator
 from spectra.results import Record
 from spectra.threads import Progress
@@ -101,6 +101,8 @@ def local_lipschitz(
     ------
     TypeError
         If model is no module, x is no tensor of floats, or the model returns no tensor.
+    UnsupportedModelError
+        If the model is one of TorchScript, or cannot be copied.
     ValueError
         If x is empty or holds NaN or inf, the model returns other than one row of finite numbers per example,
         or one example influences another.
@@ -146,26 +148,6 @@ def local_lipschitz(
             values = _power_norms(twin, outputs, points, random, progress)
     place = int(values.argmax())
     return LocalLipschitz(values, outputs.shape[1] <= _MOST_OUTPUTS, float(values[place]), place)
-
-
-def float64_twin(model: nn.Module) -> nn.Module:
-    """Give a float64 copy of a network in evaluation mode, without parameter gradients.
-
-    Parameters
-    ----------
-    model : nn.Module
-        The network.
-
-    Returns
-    -------
-    Module
-        The copy.
-    """
-    with torch.inference_mode(False):
-        twin = copy.deepcopy(model).double().requires_grad_(False)
-    for module in twin.modules():
-        module.training = False
-    return twin
 
 
 def placed_like(x: Tensor, twin: nn.Module) -> Tensor:
