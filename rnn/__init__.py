@@ -50,6 +50,8 @@ _ROOM_OF = {
     "rounded": "rounding",
     "rounding_effect": "number_formats",
     "rounding_effects": "number_formats",
+    "PseudospectralPerturbation": "extremal_perturbations",
+    "pseudospectral_perturbation": "extremal_perturbations",
     "SpectralCallback": "callbacks",
     "TrainingMeasures": "training_measures",
     "lightning_callback": "lightning_adapter",

@@ -132,6 +132,7 @@ ORDER = [
     "rnn.measures",
     "rnn.rounding",
     "rnn.number_formats",
+    "rnn.extremal_perturbations",
     "rnn.time_budget",
     "rnn.measured_matrix",
     "rnn.tracked_matrices",
