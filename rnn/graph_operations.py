@@ -85,7 +85,8 @@ def _spread(value: Any, node: fx.Node, found: dict[fx.Node, Bound]) -> float:
     bound = single_bound(value, found)
     if bound == 0:
         return 0.0
-    operands = [other for other in node.args[:2] if not isinstance(other, (int, float))]
+    both = (*node.args[:2], *(node.kwargs[name] for name in ("other",) if name in node.kwargs))
+    operands = [other for other in both if not isinstance(other, (int, float))]
     if len(operands) < 2:
         return bound
     before, after = _shape(value), _shape(node)
@@ -165,10 +166,16 @@ def _reshaped(node: fx.Node, found: dict[fx.Node, Bound]) -> float:
 
 
 def _converted(node: fx.Node, found: dict[fx.Node, Bound]) -> float:
+    if any(isinstance(value, fx.Node) for value in (*node.args[1:], *node.kwargs.values())):
+        raise NotLipschitzError("a conversion to the type of another tensor is not understood")
+    _refuse_whole_numbers(node)
+    return _kept(node, found)
+
+
+def _refuse_whole_numbers(node: fx.Node) -> None:
     types = [value for value in (*node.args[1:], *node.kwargs.values()) if isinstance(value, torch.dtype)]
     if not all(kind.is_floating_point for kind in types):
         raise NotLipschitzError("a conversion to whole numbers jumps")
-    return _kept(node, found)
 
 
 def _kept(node: fx.Node, found: dict[fx.Node, Bound]) -> float:
@@ -184,6 +191,7 @@ def _shrunk(node: fx.Node, found: dict[fx.Node, Bound]) -> float:
 
 
 def _total(node: fx.Node, found: dict[fx.Node, Bound]) -> float:
+    _refuse_whole_numbers(node)
     before, after = _shape(node.args[0]), _shape(node)
     if before is None or after is None:
         raise NotLipschitzError("the bound of a sum needs the number of entries; pass x")
@@ -215,6 +223,7 @@ def _as_layer(kind: type[nn.Module], *names: str) -> Callable[[fx.Node, dict[fx.
     """Give the rule of a function that computes what a layer does, with arguments of these names."""
 
     def rule(node: fx.Node, found: dict[fx.Node, Bound]) -> float:
+        _refuse_whole_numbers(node)
         given = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
         for unused in ("input", "inplace", "_stacklevel", "dtype"):
             given.pop(unused, None)

@@ -26,6 +26,7 @@ MISH = 1.0884981613
 SELU = 1.7580993409  # scale times alpha
 HARDSIGMOID = 0.1666666717  # torch has 1/6 in single precision
 
+_SMOOTH = 20.0  # torch's own threshold of a softplus, beyond which log(1 + e^t) is t but for 2e-9
 _SAMPLES = 16  # frequencies for each entry of a kernel
 
 
@@ -68,8 +69,9 @@ def layer_bound(layer: nn.Module, shape: Shape | None) -> float:
       by the statistics of an instance: the Jacobian of z / (mean z² + ε)^½ is symmetric with the eigenvalues
       1/(v + ε)^½ and ε/(v + ε)^(3/2) for the variance v, so that the bound is max |γ| / ε^½, reached at
       constant inputs.
-    * Activations: the largest slope; softmax 1/2, and log-softmax n^½ for n entries: ‖I − 1 pᵀ‖ is convex in
-      p and so largest at a unit vector.
+    * Activations: the largest slope; that of softplus itself, whatever torch leaves out above its threshold
+      (from 20 on at most 2e-9; below it is refused); softmax 1/2, and log-softmax n^½ for n entries:
+      ‖I − 1 pᵀ‖ is convex in p and so largest at a unit vector.
     * Pooling: by maxima, the square root of how many windows hold one entry; by means, (‖A‖₁ ‖A‖_∞)^½ of the
       matrix A of the means.
     """
@@ -91,10 +93,14 @@ def refuse_changes(layer: nn.Module) -> None:
     Raises
     ------
     NotLipschitzError
-        If its forward is the user's own, or it has hooks.
+        If its forward, or another method, is the user's own, or it has hooks.
     """
-    if not type(layer).forward.__module__.startswith("torch."):
-        raise NotLipschitzError(f"a {type(layer).__name__} is not understood: it has a forward of its own")
+    kind = type(layer)
+    replaced = sorted(name for name in vars(layer) if callable(getattr(kind, name, None)))
+    if not kind.forward.__module__.startswith("torch.") or "forward" in replaced:
+        raise NotLipschitzError(f"a {kind.__name__} is not understood: it has a forward of its own")
+    if replaced:
+        raise NotLipschitzError(f"a {kind.__name__} is not understood: its {replaced[0]} was replaced")
     if layer._forward_hooks or layer._forward_pre_hooks:
         raise NotLipschitzError("it has forward hooks, which may change what it computes")
 
@@ -210,6 +216,18 @@ def _log_softmax(layer: Any, shape: Shape | None) -> float:
     return math.sqrt(shape[-1 if layer.dim is None else layer.dim]) * (1 + 1e-12)
 
 
+def _celu(layer: nn.CELU, shape: Shape | None) -> float:
+    if layer.alpha < 0:
+        raise NotLipschitzError("its alpha is below 0, so that it grows like an exponential")
+    return 1.0
+
+
+def _softplus(layer: nn.Softplus, shape: Shape | None) -> float:
+    if layer.threshold < _SMOOTH:
+        raise NotLipschitzError(f"it jumps at its threshold {layer.threshold:g}, which is below {_SMOOTH:g}")
+    return 1.0
+
+
 def _relu_with_slope(layer: Any, shape: Shape | None) -> float:
     return max(1.0, abs(layer.negative_slope))
 
@@ -299,7 +317,9 @@ _RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, Shape | None], f
     ((nn.Hardsigmoid,), _constant(HARDSIGMOID)),
     ((nn.Softmax, nn.Softmin, nn.Softmax2d), _constant(0.5)),
     ((nn.LogSoftmax,), _log_softmax),
-    ((nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.CELU, nn.Softplus, nn.Softsign), _constant(1.0)),
+    ((nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.Softsign), _constant(1.0)),
+    ((nn.CELU,), _celu),
+    ((nn.Softplus,), _softplus),
     ((nn.LogSigmoid, nn.Tanhshrink, nn.Softshrink), _constant(1.0)),
     ((nn.Threshold, nn.Hardshrink), _refused("it jumps, so that no slope bounds it")),
     ((nn.Identity, nn.Flatten, nn.Unflatten, nn.ChannelShuffle), _constant(1.0)),

@@ -59,7 +59,7 @@ class LipschitzBounds:
         ‖f(x) − f(y)‖₂ ≤ bound · ‖x − y‖₂ for the network f.
     certified : bool
         Whether that is proven. If not, `bound` is the product of `layers`, which is right only if they are
-        applied one after the other and nothing else is.
+        applied one after the other and nothing else is; inf if there are weights outside them.
     reason : str
         Why it is not certified.
     assumptions : tuple of str
@@ -154,7 +154,7 @@ def lipschitz_bounds(
     try:
         whole = graph_bound(traced(twin), found, placed)
     except NotLipschitzError as error:
-        whole, reason = _chain(rows), str(error)
+        whole, reason = _chain(rows, twin), str(error)
     if not reason and not math.isfinite(whole):
         reason = "the bound exceeds the largest float"
     return LipschitzBounds(rows, whole * (1 + 1e-12), not reason, reason, _assumptions(twin))
@@ -177,15 +177,22 @@ class _Unrolled(nn.Module):
 
 def _plain(twin: nn.Module) -> nn.Module:
     """Give the project's own models, which check their input, in a form that can be traced."""
+    if type(twin) not in {RecurrentClassifier, FeedForward} or _is_changed(twin):
+        return twin
     if isinstance(twin, RecurrentClassifier):
         plain: nn.Module = _Unrolled(twin)
-    elif isinstance(twin, FeedForward):
+    else:
+        assert isinstance(twin, FeedForward)
         layers = {"flat": nn.Flatten(), "embed": twin.embed, "relu1": nn.ReLU()}
         layers |= {"hidden": twin.hidden, "relu2": nn.ReLU(), "head": twin.head}
         plain = nn.Sequential(OrderedDict(layers))
-    else:
-        return twin
     return float64_twin(plain).to(twin.head.weight.device)
+
+
+def _is_changed(model: nn.Module) -> bool:
+    """Say whether hooks or methods put on a model may change what its class computes."""
+    hooks = bool(model._forward_hooks or model._forward_pre_hooks)
+    return hooks or any(callable(getattr(type(model), name, None)) for name in vars(model))
 
 
 def _leaves(twin: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -252,8 +259,11 @@ def _row(name: str, layer: nn.Module, bound: float | RecurrentBound | str, steps
     return LayerBound(name, kind, value, steps, "" if value < math.inf else "it exceeds the largest float")
 
 
-def _chain(rows: tuple[LayerBound, ...]) -> float:
+def _chain(rows: tuple[LayerBound, ...], twin: nn.Module) -> float:
     """Multiply the bounds of the layers; words are no vectors, so that embeddings do not count."""
+    inside = {id(weight) for row in rows for weight in twin.get_submodule(row.name).parameters()}
+    if any(id(weight) not in inside for weight in twin.parameters()):
+        return math.inf  # weights of no layer, of which nothing is known
     values = [row.bound for row in rows if "takes words" not in row.reason]
     return math.inf if math.inf in values else math.prod(values)
 

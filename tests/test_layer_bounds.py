@@ -200,6 +200,8 @@ REFUSED = [
     (nn.LayerNorm(3, eps=0.0), "its eps is 0"),
     (nn.Hardshrink(), "it jumps"),
     (nn.Threshold(0.5, 0.0), "it jumps"),
+    (nn.Softplus(threshold=1.0), "it jumps at its threshold 1"),
+    (nn.CELU(-1.0), "its alpha is below 0"),
     (nn.MaxPool1d(2, return_indices=True), "places jump"),
     (nn.AdaptiveAvgPool1d(3), "pass x"),
     (nn.ReflectionPad1d((-1, 2)), "negative padding"),
@@ -220,6 +222,14 @@ def test_layers_with_a_forward_of_their_own_or_hooks_are_not_trusted() -> None:
 
     with pytest.raises(NotLipschitzError, match="a Cubic is not understood: it has a forward of its own"):
         layer_bound(Cubic(2, 2), None)
+    patched = nn.Linear(2, 2)
+    patched.forward = lambda x: 100 * x
+    with pytest.raises(NotLipschitzError, match="a Linear is not understood: it has a forward of its own"):
+        layer_bound(patched, None)
+    convolution = nn.Conv1d(1, 1, 1)
+    convolution._conv_forward = lambda x, weight, bias: 100 * x
+    with pytest.raises(NotLipschitzError, match="its _conv_forward was replaced"):
+        layer_bound(convolution, None)
     hooked = nn.Linear(2, 2)
     hooked.register_forward_hook(lambda module, args, output: output**3)
     with pytest.raises(NotLipschitzError, match="it has forward hooks"):

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from rnn.harness import attack
 from rnn.lipschitz import LipschitzBounds, lipschitz_bounds
-from rnn.models import CELLS, ModelConfig, build_model
+from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.slopes import LocalLipschitz, local_lipschitz
 
 
@@ -61,6 +61,8 @@ GRAPHS = [
     ("a mean", Made(lambda m, x: m.a(x).mean(1), a=A), math.sqrt(3)),
     ("a sum", Made(lambda m, x: m.a(x).sum(dim=1, keepdim=True), a=A), 3 * math.sqrt(3)),
     ("parts", Made(lambda m, x: torch.stack(x.chunk(3, dim=1)[:1])), 1),
+    ("repeated, by name", Made(lambda m, x: torch.add(x[:, :1], other=m.p), p=nn.Parameter(X)), math.sqrt(3)),
+    ("repeated, a method", Made(lambda m, x: x[:, 2:].sub(other=m.a(x)), a=A), 3 + math.sqrt(3)),
     ("in place", Made(lambda m, x: m.a(x).add_(x), a=A), 4),
     ("in place, a shortcut", Made(lambda m, x: plus(m.b(m.r(m.a(x))), x), a=A, b=B, r=nn.ReLU(True)), 16),
     ("more than one output", Made(lambda m, x: (m.a(x), m.b(x)), a=A, b=B), 3),
@@ -115,6 +117,9 @@ NOT_CERTIFIED = [
     (Made(lambda m, x: x[torch.tensor([0, 0, 0])]), "may repeat entries"),
     (Made(lambda m, x: x.T), "the attribute T is not understood"),
     (Made(lambda m, x: x.to(torch.int64)), "a conversion to whole numbers jumps"),
+    (Made(lambda m, x: x.to(m.p), p=torch.zeros(1, dtype=torch.int64)), "type of another tensor"),
+    (Made(lambda m, x: x.sum(1, dtype=torch.int64)), "a conversion to whole numbers jumps"),
+    (Made(lambda m, x: F.softplus(x, 1.0, 2.0)), "it jumps at its threshold 2"),
     (Made(lambda m, x: F.softmax(x, m.a(x)), a=A), "its arguments are not understood"),
     (Made(lambda m, x: x.add_(m.a(x)) + x, a=A), "may overwrite a tensor"),
     (Made(lambda m, x: overwritten(m.a(x)), a=A), "does not support item assignment"),
@@ -188,6 +193,21 @@ def test_our_own_models_are_certified(kind: str) -> None:
     assert [layer.steps for layer in found.layers if layer.kind in {"RNN", "GRU", "LSTM"}] == (
         [4] if kind != "feedforward" else []
     )
+
+
+def test_our_own_models_with_changes_are_not_taken_for_what_they_were() -> None:
+    class Louder(RecurrentClassifier):
+        def forward(self, x: Tensor) -> Tensor:
+            return 100 * super().forward(x)
+
+    config = ModelConfig("tanh", features=2, steps=4, hidden=5, classes=3)
+    hooked, replaced = build_model(config), build_model(config)
+    hooked.register_forward_hook(lambda module, args, output: 100 * output)
+    replaced.forward = lambda x: 100 * RecurrentClassifier.forward(replaced, x)
+    for model in (Louder(config), hooked, replaced):
+        found = lipschitz_bounds(model)  # the hook and the method are those of the float32 model
+        assert not found.certified
+        assert found.bound == math.inf  # the recurrent weights are those of no layer
 
 
 class Outputs(nn.Module):
