@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnn.modules import tensors_of_module
 from rnn.packed import unpacked
-from rnn.packed_notes import opened_notes
+from rnn.packed_notes import weights_of_note
 from rnn.pickle_machine import Global, Made, Refused, one_line
 from rnn.pickled_arrays import ARRAY, stored_array
 from rnn.pickled_modules import entries_of_module, is_module
@@ -127,9 +127,8 @@ class _Walk:
         if id(content) not in self.chosen:
             pairs: Iterable[tuple[Any, Any]]
             if isinstance(content, Mapping):
-                whole, closed = unpacked(content)
-                opened, listed = opened_notes(whole, {})
-                self.unrecognised += [(path + key, reason) for key, reason in (*closed, *listed)]
+                opened, listed = unpacked(content, weights_of=weights_of_note)
+                self.unrecognised += [(path + key, reason) for key, reason in listed]
                 pairs = opened.items()
             else:
                 pairs = _pairs_of_object(content) if isinstance(content, Made) else enumerate(content)

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from rnn.layer_kinds import kind_of_name
-from rnn.packed_notes import CUSTOM, is_packed, opened_notes
+from rnn.packed import unpacked
+from rnn.packed_notes import CUSTOM, is_packed, weights_of_note
 from rnn.pickle_machine import Made, Refused, one_line
 from rnn.tensors import Stored
 
@@ -83,8 +84,8 @@ def entries_of_module(made: Made) -> tuple[dict[str, Any], dict[str, str], list[
             ]
     if waiting:
         listed.append((waiting[-1][0][:-1], f"more than {MOST_MODULES} modules; the rest is not read"))
-    opened, packed = opened_notes(entries, directions)
-    return opened, kinds, listed + packed
+    opened, packed = unpacked(entries, directions, weights_of=weights_of_note)
+    return dict(opened), kinds, listed + packed
 
 
 def _directions(made: Made) -> int | None:

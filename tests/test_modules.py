@@ -206,7 +206,7 @@ def test_packed_layers_whose_directions_are_not_known_are_listed() -> None:
     found = named_matrices({**model.state_dict(), "head.weight": torch.eye(2)})
     assert [record.name for record in found] == ["head.weight"]
     assert len(found.unrecognised) == 2
-    assert all("two layers: pass the module itself" in reason for _, reason in found.unrecognised)
+    assert all("two layers: pass or save the module itself" in reason for _, reason in found.unrecognised)
 
 
 def test_packed_values_under_other_names_are_listed() -> None:
@@ -214,9 +214,21 @@ def test_packed_values_under_other_names_are_listed() -> None:
     content, unrecognised = unpacked({"w": packed, "x": 3, "y._packed_params._packed_params": ()})
     assert content == {"x": 3}
     assert [key for key, _ in unrecognised] == ["w", "y._packed_params._packed_params"]
-    assert "no layer of torch.ao.nn.quantized" in unrecognised[0][1]
+    assert unrecognised[0][1] == "a packed value of a kind that is not read yet"
     plain = {"weight": torch.eye(2)}
     assert unpacked(plain) == (plain, [])
+
+
+def test_packed_values_that_cannot_be_opened_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(value: object) -> object:
+        raise RuntimeError("no pickling")
+
+    state = quantised(nn.GRUCell(2, 2)).state_dict()
+    monkeypatch.setattr("rnn.packed._state", broken)
+    content, unrecognised = unpacked(state)
+    assert not [key for key in content if "packed" in key]
+    assert [key for key, _ in unrecognised] == ["0._packed_weight_ih", "0._packed_weight_hh"]
+    assert unrecognised[0][1] == "a packed weight that could not be opened (no pickling)"
 
 
 def test_layers_that_are_not_initialised_are_listed() -> None:
