@@ -4,121 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
-from rnn.models import logits
+from rnn.apgd import APGDCrossEntropy, APGDRatio, APGDTargeted
+from rnn.minimal_norms import FAB, DeepFool, FABTargeted
+from rnn.objectives import Objective
 from rnn.threats import Threat, per_example
 from spectra.checks import positive, whole_number
-
-
-class Slope(NamedTuple):
-    """Gradient of an objective at a batch of inputs, and where the prediction is wrong already.
-
-    Attributes
-    ----------
-    gradient : Tensor, shape (N, ...)
-        One gradient per example.
-    wrong : Tensor of bool, shape (N,)
-        Whether the prediction at the input is wrong.
-    """
-
-    gradient: Tensor
-    wrong: Tensor
-
-
-class Objective:
-    """What an attack may ask about the model on a batch: gradients of what it wants to increase.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Gives logits.
-    y : Tensor, shape (N,)
-        True labels.
-    clean : Tensor, shape (N, C)
-        Logits at the clean inputs.
-    """
-
-    def __init__(self, model: nn.Module, y: Tensor, clean: Tensor) -> None:
-        self._model = model
-        self._y = y
-        self._rivals = _without(clean, y).argsort(1, descending=True)[:, :-1]
-
-    @property
-    def rivals(self) -> int:
-        """Number of wrong classes."""
-        return int(self._rivals.shape[1])
-
-    def cross_entropy(self, x: Tensor) -> Slope:
-        """Differentiate the cross-entropy, -log p_y.
-
-        Parameters
-        ----------
-        x : Tensor, shape (N, ...)
-            Where.
-
-        Returns
-        -------
-        Slope
-            Gradients.
-        """
-        return self._slope(x, lambda scores: cross_entropy(scores, self._y, reduction="sum"))
-
-    def log_odds(self, x: Tensor) -> Slope:
-        """Differentiate the log-odds of a wrong class, log((1 - p_y) / p_y).
-
-        Its gradient points where that of the cross-entropy points, but does not vanish when p_y rounds to 1.
-
-        Parameters
-        ----------
-        x : Tensor, shape (N, ...)
-            Where.
-
-        Returns
-        -------
-        Slope
-            Gradients.
-        """
-        return self._slope(x, lambda z: (_without(z, self._y).logsumexp(1) - _pick(z, self._y)).sum())
-
-    def margin(self, x: Tensor, *, rival: int) -> Slope:
-        """Differentiate z_k - z_y for the wrong class k that is the `rival`-th most likely when clean.
-
-        Parameters
-        ----------
-        x : Tensor, shape (N, ...)
-            Where.
-        rival : int
-            From 0 to `rivals` - 1.
-
-        Returns
-        -------
-        Slope
-            Gradients.
-        """
-        return self._slope(x, lambda z: (_pick(z, self._rivals[:, rival]) - _pick(z, self._y)).sum())
-
-    def _slope(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Slope:
-        x = x.detach().requires_grad_()
-        scores = logits(self._model, x)
-        value = total(scores)
-        gradient = torch.autograd.grad(value, x, allow_unused=True)[0] if value.requires_grad else None
-        if gradient is None:
-            raise ValueError(
-                "the logits of model do not depend differentiably on x; remove no_grad, detach, argmax or "
-                "rounding from its forward pass to attack it by gradients"
-            )
-        if not gradient.isfinite().all():
-            raise ValueError(
-                "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
-                "square root, norm or division at 0 in its forward pass"
-            )
-        return Slope(gradient, scores.argmax(1) != self._y)
 
 
 class Attack(Protocol):
@@ -271,12 +166,24 @@ class PGD:
         return torch.where(per_example(done, x), found, point)
 
 
-ATTACKS: dict[str, type[FGSM] | type[PGD]] = {"fgsm": FGSM, "pgd": PGD}
+_Kind = (
+    type[FGSM]
+    | type[PGD]
+    | type[APGDCrossEntropy]
+    | type[APGDRatio]
+    | type[APGDTargeted]
+    | type[FAB]
+    | type[FABTargeted]
+    | type[DeepFool]
+)
 
-
-def _pick(scores: Tensor, index: Tensor) -> Tensor:
-    return scores.gather(1, index[:, None])[:, 0]
-
-
-def _without(scores: Tensor, y: Tensor) -> Tensor:
-    return scores.scatter(1, y[:, None], -math.inf)
+ATTACKS: dict[str, _Kind] = {
+    "fgsm": FGSM,
+    "pgd": PGD,
+    "apgd-ce": APGDCrossEntropy,
+    "apgd-dlr": APGDRatio,
+    "apgd-t": APGDTargeted,
+    "fab": FAB,
+    "fab-t": FABTargeted,
+    "deepfool": DeepFool,
+}

@@ -109,7 +109,8 @@ def test_one_step_of_pgd_is_fgsm() -> None:
 
 
 def test_rounds_and_options() -> None:
-    assert ATTACKS == {"fgsm": FGSM, "pgd": PGD}
+    assert ATTACKS["fgsm"] is FGSM
+    assert ATTACKS["pgd"] is PGD
     assert (FGSM().rounds, PGD().rounds, PGD(rounds=3).rounds) == (1, 5, 3)
     for name, bad in (("steps", 0), ("step_size", 0.0), ("rounds", 0)):
         with pytest.raises(ValueError, match=f"{name} is {bad}"):

@@ -1,0 +1,265 @@
+"""Objectives: what an attack may ask about the model on a batch of inputs, gradients or logits alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from rnn.models import logits
+
+
+class Slope(NamedTuple):
+    """An objective and its gradient at a batch of inputs, and where the prediction is wrong already.
+
+    Attributes
+    ----------
+    gradient : Tensor, shape (N, ...)
+        One gradient per example.
+    wrong : Tensor of bool, shape (N,)
+        Whether the prediction at the input is wrong.
+    value : Tensor, shape (N,)
+        The objective.
+    """
+
+    gradient: Tensor
+    wrong: Tensor
+    value: Tensor
+
+
+class Boundaries(NamedTuple):
+    """The decision boundaries around a batch of inputs, to first order: gap_k + <normal_k, δ> = 0.
+
+    Attributes
+    ----------
+    gaps : Tensor, shape (N, K)
+        z_k - z_y for K wrong classes; negative on the right side.
+    normals : Tensor, shape (N, K, ...)
+        Their gradients.
+    wrong : Tensor of bool, shape (N,)
+        Whether the prediction at the input is wrong.
+    """
+
+    gaps: Tensor
+    normals: Tensor
+    wrong: Tensor
+
+
+class Objective:
+    """What an attack may ask about the model on a batch: gradients of what it wants to increase, or logits.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Gives logits.
+    y : Tensor, shape (N,)
+        True labels.
+    clean : Tensor, shape (N, C)
+        Logits at the clean inputs.
+    """
+
+    def __init__(self, model: nn.Module, y: Tensor, clean: Tensor) -> None:
+        self._model = model
+        self._y = y
+        self._rivals = _without(clean, y).argsort(1, descending=True)[:, :-1]
+
+    @property
+    def rivals(self) -> int:
+        """Number of wrong classes."""
+        return int(self._rivals.shape[1])
+
+    def rows(self, index: Tensor) -> Objective:
+        """Give the objective of some of the examples.
+
+        Parameters
+        ----------
+        index : Tensor of int64 or bool
+            Which.
+
+        Returns
+        -------
+        Objective
+            The same questions, about these.
+        """
+        part = copy.copy(self)
+        part._y, part._rivals = self._y[index], self._rivals[index]
+        return part
+
+    @torch.no_grad()
+    def scores(self, x: Tensor) -> Tensor:
+        """Give the logits, without gradients.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+
+        Returns
+        -------
+        Tensor, shape (N, C)
+            The logits.
+        """
+        return logits(self._model, x)
+
+    def excess(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give max over wrong classes k of z_k - z_y, and whether the prediction is wrong; no gradients.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+
+        Returns
+        -------
+        value : Tensor, shape (N,)
+            By how much the likeliest wrong class leads.
+        wrong : Tensor of bool, shape (N,)
+            Whether the prediction is wrong.
+        """
+        z = self.scores(x)
+        return _without(z, self._y).amax(1) - _pick(z, self._y), z.argmax(1) != self._y
+
+    def cross_entropy(self, x: Tensor) -> Slope:
+        """Differentiate the cross-entropy, -log p_y.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+        """
+        return self._slope(x, lambda z: cross_entropy(z, self._y, reduction="none"))
+
+    def log_odds(self, x: Tensor) -> Slope:
+        """Differentiate the log-odds of a wrong class, log((1 - p_y) / p_y).
+
+        They rise where the cross-entropy rises and their gradient points where its gradient points, but they
+        do not vanish when p_y rounds to 1.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+        """
+        return self._slope(x, lambda z: _without(z, self._y).logsumexp(1) - _pick(z, self._y))
+
+    def margin(self, x: Tensor, *, rival: int) -> Slope:
+        """Differentiate z_k - z_y for the wrong class k that is the `rival`-th most likely when clean.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+        rival : int
+            From 0 to `rivals` - 1.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+        """
+        return self._slope(x, lambda z: _pick(z, self._rivals[:, rival]) - _pick(z, self._y))
+
+    def logits_ratio(self, x: Tensor, *, rival: int | None = None) -> Slope:
+        """Differentiate the difference of logits ratio; shift and scale of the logits do not move it.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+        rival : int, optional
+            A wrong class by its rank when clean; None takes the likeliest wrong class at x.
+
+        Returns
+        -------
+        Slope
+            Gradients.
+
+        Notes
+        -----
+        With z_(1) >= z_(2) >= ... the sorted logits at x, it is (max_k z_k - z_y) / (z_(1) - z_(3)), and
+        towards class t (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2). With 3 classes both have the denominator
+        z_(1) - z_(3); with 2 it is 1, and what remains is the margin.
+
+        References
+        ----------
+        F. Croce and M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+        parameter-free attacks", ICML 2020.
+        """
+
+        def ratio(z: Tensor) -> Tensor:
+            top = z.topk(min(4 if rival is not None else 3, z.shape[1]), dim=1).values
+            lead = _without(z, self._y).amax(1) if rival is None else _pick(z, self._rivals[:, rival])
+            if z.shape[1] == 2:
+                return lead - _pick(z, self._y)
+            spread = (top[:, 0] - top[:, 2:].mean(1)).clamp_min(torch.finfo(z.dtype).eps)
+            return (lead - _pick(z, self._y)) / spread
+
+        return self._slope(x, ratio)
+
+    def boundaries(self, x: Tensor, *, classes: int) -> Boundaries:
+        """Linearise the boundaries to the wrong classes that are most likely when clean.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, ...)
+            Where.
+        classes : int
+            How many classes K; at most `rivals` are there. One forward pass and K backward passes.
+
+        Returns
+        -------
+        Boundaries
+            Gaps and normals.
+        """
+        x = x.detach().requires_grad_()
+        z = logits(self._model, x)
+        gaps = z.gather(1, self._rivals[:, :classes]) - _pick(z, self._y)[:, None]
+        last = gaps.shape[1] - 1
+        normals = [_gradient(gaps[:, k], x, keep=k < last) for k in range(last + 1)]
+        return Boundaries(gaps.detach(), torch.stack(normals, 1), z.argmax(1) != self._y)
+
+    def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor]) -> Slope:
+        x = x.detach().requires_grad_()
+        scores = logits(self._model, x)
+        value = objective(scores)
+        return Slope(_gradient(value, x), scores.argmax(1) != self._y, value.detach())
+
+
+def _gradient(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    gradient = None
+    if value.requires_grad:
+        (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True, retain_graph=keep)
+    if gradient is None:
+        raise ValueError(
+            "the logits of model do not depend differentiably on x; remove no_grad, detach, argmax or "
+            'rounding from its forward pass to attack it by gradients, or take method="square"'
+        )
+    if not gradient.isfinite().all():
+        raise ValueError(
+            "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
+            "square root, norm or division at 0 in its forward pass"
+        )
+    return gradient
+
+
+def _pick(scores: Tensor, index: Tensor) -> Tensor:
+    return scores.gather(1, index[:, None])[:, 0]
+
+
+def _without(scores: Tensor, y: Tensor) -> Tensor:
+    return scores.scatter(1, y[:, None], -math.inf)
