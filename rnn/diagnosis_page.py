@@ -9,11 +9,12 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnn.details import MatrixDetail
+from rnn.findings import Finding, grouped
 from rnn.matrix_cards import Card, card_tables, matrix_card
 from rnn.matrix_words import number
 from rnn.primer import examples
@@ -31,22 +32,6 @@ _MANY = 4  # findings that differ in nothing but numbers, from which on the firs
 _LONGEST = 80  # letters of a name that is shown in full
 
 
-class Found(Protocol):
-    """Something worth knowing: `rnn.findings.Finding`."""
-
-    @property
-    def level(self) -> str:
-        """One of "pass", "notice" and "warning"."""
-
-    @property
-    def subject(self) -> str:
-        """Name of a matrix, a layer, or "network"."""
-
-    @property
-    def text(self) -> str:
-        """The number, the threshold, why it matters; the last sentence says what to do."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class PageContents:
     """What the page of a diagnosis is made of.
@@ -55,7 +40,7 @@ class PageContents:
     ----------
     source : str
         Name of the file or class of the network.
-    findings : sequence of Found
+    findings : sequence of Finding
         In any order.
     table : DataFrame
         A row per matrix with at least name, layer, direction, gate, role, rows and columns, and measures.
@@ -76,7 +61,7 @@ class PageContents:
     """
 
     source: str
-    findings: Sequence[Found]
+    findings: Sequence[Finding]
     table: pd.DataFrame
     epsilon: float
     seconds: float
@@ -132,7 +117,7 @@ def diagnosis_page(contents: PageContents, *, progress: Progress | None = None) 
         counts=[(level, counts[level]) for level in _SIGNS],
         signs=_SIGNS,
         levels=[
-            (level, _groups([entry for entry in findings if entry.level == level]))
+            (level, grouped([entry for entry in findings if entry.level == level], least=_MANY))
             for level in _SIGNS
             if counts[level]
         ],
@@ -154,7 +139,7 @@ class _Entry:
     """A finding with its place on the page and its matrix."""
 
     place: int
-    finding: Found
+    finding: Finding
     card: Card | None
 
     @property
@@ -217,20 +202,6 @@ def _rank(level: str) -> int:
 
 def _worst(levels: Iterable[str]) -> str:
     return min(levels, key=_rank, default="")
-
-
-def _groups(entries: Sequence[_Entry]) -> list[tuple[_Entry, list[_Entry]]]:
-    """Give each finding with those that differ from it in numbers only, if these are many."""
-    alike: dict[str, list[_Entry]] = {}
-    for entry in entries:
-        alike.setdefault(re.sub(r"[-+]?(\d[\d.]*(e[-+]?\d+)?|inf|∞)", "#", entry.text), []).append(entry)
-    groups: list[tuple[_Entry, list[_Entry]]] = []
-    for members in alike.values():
-        if len(members) >= _MANY:
-            groups.append((members[0], members[1:]))
-        else:
-            groups += [(entry, []) for entry in members]
-    return groups
 
 
 def _verdict(contents: PageContents, cards: Sequence[Card], counts: Counter[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from rnn.details import MatrixDetail
 from rnn.report import prose
@@ -43,23 +44,41 @@ class Finding:
         return f"{self.level}: {self.subject}: {self.text}"
 
 
-def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
+class _Said(Protocol):
+    @property
+    def level(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+_Any = TypeVar("_Any", bound=_Said)
+
+
+def grouped(findings: Sequence[_Any], *, least: int = 2) -> list[tuple[_Any, list[_Any]]]:
     """Put findings that say the same, but for their numbers, behind the first of them.
 
     Parameters
     ----------
     findings : sequence of Finding
-        In the order of importance.
+        In the order of importance; or anything with a level and a text.
+    least : int
+        Smallest number of such findings that are put together.
 
     Returns
     -------
     list of (Finding, list of Finding)
         The first of each kind and level, and the others.
     """
-    alike: dict[tuple[str, str], list[Finding]] = {}
+    alike: dict[tuple[str, str], list[_Any]] = {}
     for finding in findings:
         alike.setdefault((finding.level, _NUMBERS.sub("#", finding.text)), []).append(finding)
-    return [(members[0], members[1:]) for members in alike.values()]
+    groups: list[tuple[_Any, list[_Any]]] = []
+    for members in alike.values():
+        if len(members) >= least:
+            groups.append((members[0], members[1:]))
+        else:
+            groups += [(one, []) for one in members]
+    return groups
 
 
 def grouped_lines(findings: Sequence[Finding]) -> list[str]:
