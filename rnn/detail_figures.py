@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from rnn.images import figure_png
 from spectra.distribution import SpectralDistribution
 from spectra.results import Pseudospectrum
 from spectra.transients import TransientGrowth
@@ -140,12 +140,6 @@ def _axes(width: float, height: float, *, layout: Literal["constrained"] | None 
 
 
 def _png(axes: Axes) -> bytes:
-    from PIL import Image
-
-    buffer, small = io.BytesIO(), io.BytesIO()
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.savefig(buffer, format="png", dpi=_DOTS)
-    image = Image.open(buffer).convert("RGB")
-    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-    return small.getvalue()
+    return figure_png(figure, dots=_DOTS, colours=_COLOURS)

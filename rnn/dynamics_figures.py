@@ -7,24 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnn.equilibria import FixedPoints
+from rnn.images import STYLES, empty_figure
 from rnn.layer_dynamics import LayerDynamics
 from rnn.lyapunov import LyapunovSpectrum
 from rnn.propagation import FiniteTimeGrowth
+from spectra.plots.canvas import BLUE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours; dashes and markers tell curves and kinds apart without them.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#595959"
-_KINDS = {
-    "attractor": (_BLUE, "o"),
-    "saddle": (_ORANGE, "s"),
-    "repeller": ("#CC79A7", "^"),
-    "marginal": ("#009E73", "D"),
-    "kink": ("#E69F00", "P"),
-    "slow": ("#56B4E9", "v"),
-}
+_GREY = "#595959"
+_STYLE_OF = dict(zip(("attractor", "saddle", "repeller", "marginal", "slow", "kink"), STYLES, strict=True))
 
 
 def draw_growth(growth: FiniteTimeGrowth) -> Figure:
@@ -43,8 +37,8 @@ def draw_growth(growth: FiniteTimeGrowth) -> Figure:
     ax = _axes("steps t", "log10 ‖J_t ... J_1‖")
     steps = np.arange(1, len(growth.log10_mean) + 1)
     for label, values, colour, dashes in (
-        ("largest of all sequences", growth.log10_largest, _ORANGE, "-"),
-        ("mean of the sequences", growth.log10_mean, _BLUE, "--"),
+        ("largest of all sequences", growth.log10_largest, VERMILION, "-"),
+        ("mean of the sequences", growth.log10_mean, BLUE, "--"),
         ("mean Jacobian alone", growth.log10_of_mean_jacobian, _GREY, ":"),
     ):
         shown = np.where(np.isfinite(values), values, np.nan)
@@ -68,8 +62,8 @@ def draw_step_jacobians(found: LayerDynamics) -> Figure:
     """
     ax = _axes("step t", "of the state Jacobian J_t")
     for label, values, colour, dashes in (
-        ("norm", found.norms, _ORANGE, "-"),
-        ("spectral radius", found.radii, _BLUE, "--"),
+        ("norm", found.norms, VERMILION, "-"),
+        ("spectral radius", found.radii, BLUE, "--"),
     ):
         steps = np.flatnonzero(~np.isnan(values).all(axis=0))
         low, middle, high = np.nanpercentile(values[:, steps], (5, 50, 95), axis=0)
@@ -99,7 +93,7 @@ def draw_exponents(spectrum: LyapunovSpectrum) -> Figure:
     errors = np.where(np.isfinite(spectrum.errors), spectrum.errors, 0.0)[finite]
     label = "estimate, 95 % interval"
     values = spectrum.exponents[finite]
-    ax.errorbar(place, values, yerr=errors, fmt="o", color=_BLUE, markersize=3.5, ecolor="0.5", label=label)
+    ax.errorbar(place, values, yerr=errors, fmt="o", color=BLUE, markersize=3.5, ecolor="0.5", label=label)
     ax.axhline(0, color="0.4", linewidth=0.8)
     return _with_legend(ax)
 
@@ -128,7 +122,7 @@ def draw_fixed_points(points: FixedPoints) -> Figure:
     where = np.zeros((len(points), 2))
     main = np.linalg.svd(centred, full_matrices=False)[2][:2]
     where[:, : len(main)] = centred @ main.T
-    for kind, (colour, marker) in _KINDS.items():
+    for kind, (colour, marker) in _STYLE_OF.items():
         chosen = points.kinds == kind
         if chosen.any():
             ax.plot(*where[chosen].T, marker, color=colour, markersize=7, label=kind)
@@ -158,7 +152,7 @@ def draw_fixed_spectra(points: FixedPoints) -> Figure:
 
     _refuse_none(points)
     ax = _axes("Re λ", "Im λ", height=5.4)
-    for kind, (colour, marker) in _KINDS.items():
+    for kind, (colour, marker) in _STYLE_OF.items():
         values = points.eigenvalues[points.kinds == kind].ravel()
         if len(values):
             ax.plot(values.real, values.imag, marker, color=colour, markersize=4, label=kind)
@@ -173,9 +167,7 @@ def _refuse_none(points: FixedPoints) -> None:
 
 
 def _axes(across: str, upwards: str, *, height: float = 4.2) -> Axes:
-    from matplotlib.figure import Figure
-
-    ax = Figure(figsize=(5.2, height), layout="constrained").add_subplot()
+    ax = empty_figure(5.2, height).add_subplot()
     ax.set(xlabel=across, ylabel=upwards)
     ax.grid(alpha=0.25)
     return ax

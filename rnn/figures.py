@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnn.images import STYLES, WIDE, empty_figure
 from rnn.measures import column_label
 from rnn.study.statistics import POOLED, wilson_interval
 
@@ -26,18 +27,6 @@ CELL_LABELS = {
     POOLED: "mean of families",
 }
 
-# Okabe and Ito's colours, told apart with any colour vision; markers tell the families apart without colour.
-_STYLES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#56B4E9", "v"),
-    ("#E69F00", "P"),
-)
-
-_WIDE = 8  # a ratio of largest to smallest value from which an axis is logarithmic
-
 
 def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
     """Draw pseudospectra side by side, two in a row.
@@ -56,7 +45,7 @@ def draw_portraits(results: Mapping[str, Pseudospectrum]) -> Figure:
 
     columns = min(2, len(results))
     rows = -(-len(results) // columns)
-    figure = _figure(5.2 * columns, 5.0 * rows)
+    figure = empty_figure(5.2 * columns, 5.0 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(results) :]:
         axes.set_axis_off()
@@ -102,7 +91,7 @@ def draw_success(
     """
     columns = min(3, len(measures))
     rows = -(-len(measures) // columns)
-    figure = _figure(3.6 * columns, 3.4 * rows + 0.5)
+    figure = empty_figure(3.6 * columns, 3.4 * rows + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in panels.ravel()[len(measures) :]:
         axes.set_axis_off()
@@ -135,7 +124,7 @@ def draw_correlations(correlations: pd.DataFrame, *, outcome: str, measures: Seq
     """
     rows = correlations[(correlations["outcome"] == outcome) & correlations["measure"].isin(list(measures))]
     blocks = sorted(rows["block"].unique(), key=lambda block: (block != POOLED, _cell_rank(block)))
-    figure = _figure(1.7 * len(blocks) + 3.0, 0.27 * len(measures) + 1.3)
+    figure = empty_figure(1.7 * len(blocks) + 3.0, 0.27 * len(measures) + 1.3)
     panels = figure.subplots(1, len(blocks), squeeze=False, sharex=True, sharey=True).ravel()
     for axes, block in zip(panels, blocks, strict=True):
         part = rows[rows["block"] == block].set_index("measure").reindex(list(measures))
@@ -175,7 +164,7 @@ def _scatter(axes: Axes, models: pd.DataFrame, measure: str, outcome: str) -> No
         )
     values = models[measure].to_numpy(dtype=float)
     values = values[np.isfinite(values)]
-    if len(values) and 0 < _WIDE * values.min() < values.max():
+    if len(values) and 0 < WIDE * values.min() < values.max():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -222,10 +211,4 @@ def _style(cell: str) -> tuple[str, str]:
     if cell == POOLED:
         return "#000000", "o"
     rank = _cell_rank(cell)[0]
-    return _STYLES[rank % len(_STYLES)]
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return STYLES[rank % len(STYLES)]

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn.images import STYLES, WIDE, empty_figure
 from rnn.measures import column_label
 from rnn.training_measures import TrainingMeasures
-from spectra.plots.canvas import BLUE, GREEN, PURPLE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with any colour vision; markers and dashes tell apart without colour.
-_COLOURS = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 
 _BOUNDARIES = {  # of stability
@@ -28,7 +26,6 @@ _BOUNDARIES = {  # of stability
     "pseudospectral_abscissa": 0.0,
 }
 _MARKS = (("^", "infinite"), ("x", "not measured"))
-_WIDE = 8  # a ratio of largest to smallest value from which an axis is logarithmic
 _MARKERS = 12  # about so many on a line
 
 
@@ -81,7 +78,7 @@ def draw_training_measures(
     rows = -(-len(panels) // columns)
     width = max(3.6 * columns, 5.0)
     per_row = max(1, min(len(names), int(width / (0.075 * max(map(len, names)) + 0.75))))
-    figure = _figure(width, 2.9 * rows + 0.2 + 0.2 * -(-len(names) // per_row))
+    figure = empty_figure(width, 2.9 * rows + 0.2 + 0.2 * -(-len(names) // per_row))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
@@ -115,12 +112,12 @@ def _styles(names: Sequence[str]) -> list[dict[str, Any]]:
     stems = [re.sub(r"\[\w*\]$", "", name) for name in names]
     gates = [name.removeprefix(stem) for name, stem in zip(names, stems, strict=True)]
     stem_list, gate_list = list(dict.fromkeys(stems)), list(dict.fromkeys(gates))
-    places = [(k % len(_COLOURS), k // len(_COLOURS) % len(_DASHES)) for k in range(len(names))]
-    by_gate = len(names) > len(_COLOURS) and 1 < len(gate_list) <= len(_COLOURS)
+    places = [(k % len(STYLES), k // len(STYLES) % len(_DASHES)) for k in range(len(names))]
+    by_gate = len(names) > len(STYLES) and 1 < len(gate_list) <= len(STYLES)
     if by_gate and len(stem_list) <= len(_DASHES):
         places = [(gate_list.index(g), stem_list.index(s)) for g, s in zip(gates, stems, strict=True)]
     return [
-        {"color": _COLOURS[hue][0], "marker": _COLOURS[hue][1], "linestyle": _DASHES[dash]}
+        {"color": STYLES[hue][0], "marker": STYLES[hue][1], "linestyle": _DASHES[dash]}
         for hue, dash in places
     ]
 
@@ -138,7 +135,7 @@ def _draw_panel(
         axes.plot(steps, column, linewidth=1.2, markersize=3.5, markevery=often, **style)
     if measure in _BOUNDARIES:
         axes.axhline(_BOUNDARIES[measure], color="black", linewidth=1.0, dashes=(5, 3), zorder=1)
-    elif finite.any() and 0 < _WIDE * values[finite].min() < values[finite].max():
+    elif finite.any() and 0 < WIDE * values[finite].min() < values[finite].max():
         axes.set_yscale("log")
     edges = axes.get_xaxis_transform()
     for (marker, _), height, which in zip(_MARKS, (0.97, 0.03), _not_finite(values), strict=True):
@@ -187,9 +184,3 @@ def _draw_legend(
 
 def _not_finite(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return np.isinf(values), np.isnan(values)
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
