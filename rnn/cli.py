@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -63,7 +64,10 @@ def _run() -> int:
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # the reader has seen enough; typer exits by itself
+    except (BrokenPipeError, SystemExit) as error:  # the reader has seen enough; typer exits by itself
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, OSError):
+            what = f"SystemExit: {error.code}"
+            return _refused(error, f"the network's own code ends the program ({what}); take that out")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except OSError as error:
@@ -81,7 +85,7 @@ def _run() -> int:
         return _FAULT
 
 
-def _refused(error: Exception, message: str) -> int:
+def _refused(error: BaseException, message: str) -> int:
     if "SPECTRA_TRACEBACK" in os.environ:
         traceback.print_exception(error)
     line = printable(" ".join((message or type(error).__name__).split()))
@@ -351,7 +355,8 @@ def diagnose(
     wanted: dict[str, Any] = {"orientation": orientation, "leak": leak, "dt": dt}
     wanted |= {"epsilon": epsilon, "quick": quick, "largest": largest, "threads": threads}
     result: Diagnosis | Comparison
-    with progress_of("matrices") as progress:
+    # what a network prints is kept apart from what the command prints
+    with progress_of("matrices") as progress, contextlib.redirect_stdout(sys.stderr):
         if after is not None:
             result = compare(checkpoint, after, progress=progress, **wanted)
         else:

@@ -393,7 +393,49 @@ def test_diagnose_runs_data_through_the_network(spectra: Here, model: Path, tmp_
     assert "largest Lyapunov exponent" in out
     assert "Lyapunov" in page.read_text("utf-8")
     assert "--model is only used with --data" in spectra.refusal("diagnose", model, "--model", "a:b")
-    assert "expected one of 'digits'" in spectra.refusal("diagnose", model, "--data", "moons")
+    assert "data is 'moons'; expected" in spectra.refusal("diagnose", model, "--data", "moons")
+
+
+LOUD = """
+import sys
+from torch import nn
+
+class Loud(nn.Module):
+    def __init__(self, leaves=False):
+        super().__init__()
+        self.rnn, self.leaves = nn.GRU(8, 3, batch_first=True), leaves
+    def forward(self, x):
+        print("forward")
+        if self.leaves:
+            sys.exit("bye")
+        return self.rnn(x)[0]
+
+def build():
+    print("build")
+    return Loud()
+
+def leaving():
+    return Loud(True)
+"""
+
+
+def test_what_a_network_prints_or_ends_does_no_harm(
+    spectra: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loud_networks.py").write_text(LOUD)
+    request.addfinalizer(lambda: sys.modules.pop("loud_networks", None))
+    torch.save({f"rnn.{key}": value for key, value in torch.nn.GRU(8, 3).state_dict().items()}, "m.pt")
+    common = ("diagnose", "m.pt", "--data", "digits", "--quick", "--json", "-", "--model")
+    code, out, error = spectra(*common, "loud_networks:build")
+    assert code == 0, error
+    assert json.loads(out)["source"] == "m.pt"
+    assert error.startswith("build\nforward\n")
+    code, out, error = spectra(*common, "loud_networks:leaving")
+    assert (code, out) == (2, "")
+    assert error.startswith("forward\nerror: the network's own code ends the program (SystemExit: bye);")
 
 
 def test_diagnose_reads_leaky_cells_and_bare_arrays(spectra: Here, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
+import importlib
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +34,19 @@ def broken():
     raise RuntimeError("no")
 
 number = lambda: 3
+
+def exits():
+    raise SystemExit("bye")
+
+def moves():
+    import os, sys
+    sys.path.remove(os.getcwd())
+    os.chdir("/")
+    return Net()
+
+class Stubborn(Net):
+    def load_state_dict(self, *_):
+        raise KeyError("no")
 """
 
 
@@ -49,13 +66,17 @@ def test_our_checkpoints_rebuild_themselves(tmp_path: Path) -> None:
     assert torch.equal(again(task.x_test), model.eval()(task.x_test))
 
 
-def test_a_factory_is_filled_with_the_weights(here: Path) -> None:
-    import importlib
-    import sys
-
+def saved_net(here: Path) -> Any:
+    """Save the weights of the factory's network as net.pt, and give it."""
     sys.path.insert(0, str(here.parent))
     net = importlib.import_module(here.name).build()
     sys.path.remove(str(here.parent))
+    torch.save(net.state_dict(), "net.pt")
+    return net
+
+
+def test_a_factory_is_filled_with_the_weights(here: Path) -> None:
+    net = saved_net(here)
     torch.save({f"module.{key}": value for key, value in net.state_dict().items()}, "net.pt")
     again = rebuilt_model("net.pt", f"{here.name}:build")
     x = torch.randn(2, 5, 3)
@@ -65,7 +86,9 @@ def test_a_factory_is_filled_with_the_weights(here: Path) -> None:
     for factory, words in {
         "nocolon": "expected module:function",
         f"{here.name}:nothing": "cannot be built",
-        f"{here.name}:broken": "RuntimeError: no",
+        f".{here.name}:build": "expected module:function",
+        f"{here.name}:broken": r"RuntimeError: no\); try it alone: python -c",
+        f"{here.name}:exits": "SystemExit: bye",
         f"{here.name}:number": "gives a int",
     }.items():
         with pytest.raises(ValueError, match=words):
@@ -73,6 +96,23 @@ def test_a_factory_is_filled_with_the_weights(here: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), "other.pt")
     with pytest.raises(ValueError, match=r"does not fit the weights of other\.pt"):
         rebuilt_model("other.pt", f"{here.name}:build")
+
+
+def test_what_a_factory_does_to_the_process_is_borne(here: Path) -> None:
+    net = saved_net(here)
+    assert torch.equal(
+        rebuilt_model(here.parent / "net.pt", f"{here.name}:moves").head.weight, net.head.weight
+    )
+    assert str(here.parent) not in sys.path
+    with pytest.raises(ValueError, match=r"does not fit the weights of net\.pt \('no'\); build the network"):
+        rebuilt_model(here.parent / "net.pt", f"{here.name}:Stubborn")
+
+
+def test_weights_that_cannot_be_read_are_named(here: Path) -> None:
+    net = saved_net(here)
+    torch.save(net.state_dict() | {"head.bias": torch.empty(2, device="meta")}, "net.pt")
+    with pytest.raises(ValueError, match=r"head\.bias of net\.pt cannot be read \(.*meta"):
+        rebuilt_model("net.pt", f"{here.name}:build")
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -100,9 +140,17 @@ def test_several_layers_need_a_factory(tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "net.pt")
     with pytest.raises(UnsupportedModelError, match=r"weights of 2 recurrent layers.*--model"):
         rebuilt_model(tmp_path / "net.pt")
-    torch.save({"weight_hh_l0": torch.eye(3)}, tmp_path / "half.pt")
-    with pytest.raises(UnsupportedModelError, match="no whole recurrent layer"):
-        rebuilt_model(tmp_path / "half.pt")
+    eye = torch.eye(3)
+    for half in (
+        {"weight_hh_l0": eye},
+        {"weight_hh_l1": eye, "weight_ih_l1": eye},
+        {"weight_hh_l0": eye, "weight_ih_l0": eye, "weight_hh_l9999": eye},
+        {"weight_hh_l0": eye, "weight_ih_l0": torch.tensor(1.0)},
+        {"weight_hh_l0": torch.ones(6, 3), "weight_ih_l0": torch.ones(6, 3)},
+    ):
+        torch.save(half, tmp_path / "half.pt")
+        with pytest.raises(UnsupportedModelError, match=r"no whole recurrent layer.*--model"):
+            rebuilt_model(tmp_path / "half.pt")
 
 
 def test_data_come_from_a_file_or_a_task(tmp_path: Path) -> None:
@@ -123,7 +171,12 @@ def test_data_come_from_a_file_or_a_task(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ValueError, match=words):
             read_data(str(tmp_path / name))
-    with pytest.raises(ValueError, match="moons"):
+    np.save(tmp_path / "complex.npy", np.full((1, 2, 2), 1j))
+    os.mkfifo(tmp_path / "pipe.npy")
+    for name, words in {"complex.npy": "are complex", "pipe.npy": "no regular file"}.items():
+        with pytest.raises(ValueError, match=words):
+            read_data(str(tmp_path / name))
+    with pytest.raises(ValueError, match=r"data is 'moons'; expected .*: digits"):
         read_data("moons")
     with pytest.raises(FileNotFoundError):
         read_data(str(tmp_path / "missing.npy"))
