@@ -174,6 +174,8 @@ def compare(
     ------
     UnsupportedModelError
         If a source is no model, or no matrix of one has the name and shape of one of the other.
+    TypeError
+        If data or a model are given.
     ValueError
         If a file is damaged, or an option is out of range.
 
@@ -188,6 +190,8 @@ that made it less normal: Henrici departure, relative 0 -> 0.492, eigenvector co
 pseudospectral sensitivity 1 -> 2.24.
     """
     callback(progress)
+    if options.keys() & {"data", "model"}:
+        raise TypeError("data and model are for rnn.diagnose; diagnose each of the two networks on the data")
     parts = [named_matrices(source, orientation=orientation, leak=leak, dt=dt) for source in (before, after)]
     total = sum(map(len, parts))
 

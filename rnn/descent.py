@@ -18,6 +18,8 @@ _MOST_STEPS = 400
 _FLAT = 1e-7  # of norm(G) norm(g): a gradient below that share is looked at with second derivatives,
 _NEARLY_ZERO = 1e-6  # unless norm(g) is below that, times 1 + norm(s): zeros of higher order are flat as well
 _SHORT = 0.02  # times 1 + norm(s): the longest Newton step
+_PATIENCE = 25  # steps in which a fast end has to become slower
+_FASTER = 0.99  # and by how much
 _NUMBERS = 2**23  # entries in a stack of Jacobians
 
 
@@ -34,7 +36,8 @@ class Ends:
     outcomes : Tensor of int, shape (S,)
         `FIXED` where the residual is at rounding level, `STATIONARY` where the gradient of
         ‖F(s) − s‖²/2 is at most 1e-7 ‖J − I‖_F ‖F(s) − s‖, or where ‖F(s) − s‖ is
-        at most 1e-6 (1 + ‖s‖) and a step makes it less than a tenth smaller; `UNFINISHED` otherwise.
+        at most 1e-6 (1 + ‖s‖) and a step makes it less than a tenth smaller, or where it is above `fast` and
+        25 steps make it less than a hundredth smaller; `UNFINISHED` otherwise.
     """
 
     states: Tensor
@@ -79,7 +82,7 @@ def rounding_level(states: Tensor, jacobian: Tensor) -> Tensor:
     return 16 * _ROUNDOFF * size * (1 + jacobian.flatten(1).norm(dim=1)) * (1 + states.norm(dim=1))
 
 
-def descend(step: Map, starts: Tensor, *, progress: Callable[[int, int], None] | None) -> Ends:
+def descend(step: Map, starts: Tensor, *, fast: float, progress: Callable[[int, int], None] | None) -> Ends:
     """Go down ‖F(s) − s‖² from every start.
 
     Parameters
@@ -88,6 +91,8 @@ def descend(step: Map, starts: Tensor, *, progress: Callable[[int, int], None] |
         F, from (s,) to (s,), in operations that ``torch.func`` knows.
     starts : Tensor of float64, shape (S, s)
         Where to begin.
+    fast : float
+        Residual above which an end is of no use: such a descent is given up once it all but stands still.
     progress : callable or None
         Called as ``progress(done, S)`` after each step.
 
@@ -118,7 +123,7 @@ def descend(step: Map, starts: Tensor, *, progress: Callable[[int, int], None] |
             if progress is not None:
                 progress(before + finished, count)
 
-        parts.append(_descend_together(step, part, tell))
+        parts.append(_descend_together(step, part, fast, tell))
         done += len(part)
     states, residuals, outcomes = (torch.cat(column) for column in zip(*parts, strict=True))
     return Ends(states, residuals, outcomes)
@@ -159,14 +164,17 @@ def polished_minimum(step: Map, state: Tensor) -> tuple[Tensor, float] | None:
     return None
 
 
-def _descend_together(step: Map, s: Tensor, tell: Callable[[int], None]) -> tuple[Tensor, Tensor, Tensor]:
+def _descend_together(
+    step: Map, s: Tensor, fast: float, tell: Callable[[int], None]
+) -> tuple[Tensor, Tensor, Tensor]:
     s, g = s.clone(), _g(step, s)
     active = torch.isfinite(g).all(1)
     outcomes = torch.full((len(s),), UNFINISHED, device=s.device)
     damping, stalled = torch.ones_like(s[:, 0]), ~active
     eye = torch.eye(s.shape[1], dtype=s.dtype, device=s.device)
     G = jacobians(step, s) - eye
-    for _ in range(_MOST_STEPS):
+    earlier = torch.full_like(damping, torch.inf)
+    for turn in range(_MOST_STEPS):
         here = active.nonzero()[:, 0]
         if len(here) == 0:
             break
@@ -177,6 +185,9 @@ def _descend_together(step: Map, s: Tensor, tell: Callable[[int], None]) -> tupl
         small = residual <= _NEARLY_ZERO * scale
         flat = torch.where(small, stalled[here], gradient <= _FLAT * size * residual)
         flat |= delta.norm(dim=1) <= _ROUNDOFF * scale
+        if turn % _PATIENCE == 0:
+            flat |= (residual > fast) & (residual > _FASTER * earlier[here])
+            earlier[here] = residual
         outcomes[here[flat]], outcomes[here[fixed]] = STATIONARY, FIXED
         going = ~(fixed | flat)
         active[here[~going]] = False

@@ -167,6 +167,33 @@ def matrix_detail(
     return MatrixDetail(name, dynamics, ordered, found, portrait, growth, distribution, rounded, *parts.end())
 
 
+def noise_distance(M: int) -> float:
+    """Give the Kolmogorov-Smirnov distance from the Marchenko-Pastur law that pure noise seldom exceeds.
+
+    Parameters
+    ----------
+    M : int
+        Number of singular values.
+
+    Returns
+    -------
+    float
+        (1 + 0.7 log M) / M.
+
+    Notes
+    -----
+    Eigenvalues repel, so that they follow the law far more closely than the M^(-1/2) of independent samples.
+    Of random matrices with independent entries, normal or uniform, square or up to eight times as long as
+    wide, some 1 % exceed the distance for M from 32 to 256 (200 of each shape, 40 of the largest).
+
+    Examples
+    --------
+    >>> round(noise_distance(64), 3)
+    0.061
+    """
+    return (1 + 0.7 * math.log(M)) / M
+
+
 class _Parts:
     """Times the parts of a computation, and keeps the reasons of those that fail."""
 

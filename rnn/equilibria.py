@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 KINDS = ("attractor", "saddle", "repeller", "marginal", "kink", "slow")
 
+_FAST = 10.0  # times as fast as a slow point: a descent that stops above that is given up
 _WARM_UP = 20  # steps of the network at most, from a random state to a start
 
 
@@ -61,7 +62,8 @@ class FixedPoints(Record):
     starts : int
         How many starts there were: found.sum() + too_fast + unfinished.
     too_fast : int
-        Starts that ended where the gradient of the speed vanishes, but the speed is above `slow`.
+        Starts that ended where the gradient of the speed vanishes, but the speed is above `slow`; or where it
+        is above ten times `slow` and hardly falls.
     unfinished : int
         Starts that ended nowhere: at numbers that are not finite, or after too many steps.
     """
@@ -162,7 +164,8 @@ def fixed_points(
     Minimises q(s) = ‖F(s) − s‖²/2 (Sussillo and Barak) by Levenberg and Marquardt's method, all starts at
     once. A fixed point has a residual of at most 16 u s^½ (1 + ‖J‖_F) (1 + ‖s‖). A slow point is an end where
     the gradient of q is at most 1e-7 ‖J − I‖_F ‖F(s) − s‖, or whose speed is below 1e-6 (1 + ‖s‖) and falls
-    by less than a tenth in a step. If the Hessian of q is positive definite there, it is a local minimum,
+    by less than a tenth in a step. A descent whose speed is above ten times `slow` and falls by less than
+    1 % in 25 steps is given up. If the Hessian of q is positive definite there, it is a local minimum,
     polished by Newton's method, and its error is the last step; if not, as in a valley along which q hardly
     changes, its error is inf.
 
@@ -209,7 +212,7 @@ def fixed_points(
             begin = _random_starts(step, origin[0], count, random)
         else:
             begin = origin.new_tensor(_checked_starts(starts, origin.shape[1]))
-        ends = descend(step, begin, progress=progress)
+        ends = descend(step, begin, fast=_FAST * slow, progress=progress)
         directions = torch.from_numpy(random.standard_normal((2, origin.shape[1]))).to(origin.device)
         points = distinct_zeros(step, ends.states[ends.outcomes == FIXED], directions)
         flat = ends.outcomes == STATIONARY

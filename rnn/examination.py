@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from rnn.details import LARGEST, MatrixDetail, matrix_detail
 from rnn.diagnosis import COLUMNS, Diagnosis
 from rnn.findings import LEVELS, Finding, carries_state, matrix_findings
 from rnn.measures import EPSILON
-from rnn.network_dynamics import examined
+from rnn.network_dynamics import examined, subject
 from rnn.weights import NamedMatrices, NamedMatrix, named_matrices
 from spectra.checks import callback, positive, whole_number
 from spectra.errors import AccuracyWarning
 from spectra.threads import Progress, available_threads, one_blas_thread
+
+_SAME = 0.01  # relative difference of weights that a format of few bits can make
 
 
 def diagnose(
@@ -57,7 +60,8 @@ def diagnose(
     threads : int, optional
         Matrices measured at the same time; by default as many as there are cores.
     progress : callable, optional
-        Called as ``progress(done, total)`` with numbers of matrices.
+        Called as ``progress(done, total)`` with numbers of matrices; a recurrent layer or direction that is
+        examined on data counts as ten more, the Lipschitz bounds of a network as one.
 
     Returns
     -------
@@ -92,17 +96,14 @@ def diagnose(
     epsilon = positive(epsilon, "epsilon")
     largest = whole_number(largest, "largest")
     start = time.perf_counter()
-    if isinstance(source, NamedMatrices):
-        if (orientation, leak, dt) != (None, None, None):
-            raise ValueError("orientation, leak and dt are for rnn.named_matrices, not for its result")
-        found = source
-    else:
-        found = named_matrices(source, orientation=orientation, leak=leak, dt=dt)
-    network = source if isinstance(source, nn.Module) else model
-    if data is not None and network is None:
-        raise ValueError("data need a network to run through; pass the module itself, or model=")
-    if model is not None and data is None:
-        raise ValueError("model is only used with data; give both")
+    found = _found(source, orientation=orientation, leak=leak, dt=dt)
+    network = _network(source, model, data)
+    mapped = subject(network, data, quick=quick)
+    other = [] if model is None else list(_differences(found, model))
+
+    def later(before: int) -> Progress | None:
+        total = len(found) + mapped.units
+        return None if progress is None else lambda done, _: progress(before + done, total)
 
     def detail(record: NamedMatrix) -> MatrixDetail:
         return matrix_detail(
@@ -115,15 +116,15 @@ def diagnose(
             largest=largest,
         )
 
-    details = _all_details(found, detail, available_threads(threads), progress)
+    details = _all_details(found, detail, available_threads(threads), later(0))
     rows = [_identity(record) | detail.values for record, detail in zip(found, details, strict=True)]
     findings = [
         finding
         for record, detail in zip(found, details, strict=True)
         for finding in matrix_findings(record, detail, epsilon)
     ]
-    findings += _about_the_network(found)
-    on_data = examined(network, data, epsilon=epsilon, quick=quick)
+    findings += [*_about_the_network(found), *other]
+    on_data = examined(mapped, epsilon=epsilon, quick=quick, progress=later(len(found)))
     findings += on_data.findings
     seconds = Counter[str]()
     for one in details:
@@ -140,6 +141,41 @@ def diagnose(
         local_lipschitz=on_data.local_lipschitz,
         seconds=dict(seconds) | on_data.seconds | {"in all": time.perf_counter() - start},
     )
+
+
+def _found(source: Any, **reading: Any) -> NamedMatrices:
+    if not isinstance(source, NamedMatrices):
+        return named_matrices(source, **reading)
+    if any(option is not None for option in reading.values()):
+        raise ValueError("orientation, leak and dt are for rnn.named_matrices, not for its result")
+    return source
+
+
+def _network(source: Any, model: nn.Module | None, data: Any) -> nn.Module | None:
+    network = source if isinstance(source, nn.Module) else model
+    if data is not None and network is None:
+        raise ValueError("data need a network to run through; pass the module itself, or model=")
+    if model is not None and data is None:
+        raise ValueError("model is only used with data; give both")
+    return network
+
+
+def _differences(found: NamedMatrices, model: nn.Module) -> Iterator[Finding]:
+    """Say so if the network that the data run through has other weights than the source."""
+    theirs = {record.name: record.matrix for record in named_matrices(model)}
+    shared = [record for record in found if not record.derived and record.name in theirs]
+    for record in shared:
+        matrix = theirs[record.name]
+        same = matrix.shape == record.shape
+        if not same or np.linalg.norm(matrix - record.matrix) > _SAME * np.linalg.norm(matrix):
+            text = (
+                "differs from that of the model: what is said of the data and of the network is the model's"
+            )
+            yield Finding("warning", record.name, text)
+    if not shared:
+        yield Finding(
+            "notice", "network", "source and model share no name of a matrix; are they one network?"
+        )
 
 
 def _all_details(

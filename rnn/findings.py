@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from rnn.details import MatrixDetail
+from rnn.details import MatrixDetail, noise_distance
 from rnn.report import prose
 from rnn.weights import NamedMatrix
 
@@ -19,7 +19,6 @@ _NEARLY_DEFECTIVE = 1e8  # κ(V) at which rounding can cost half of the digits o
 _SENSITIVE = 10.0  # times as far as the perturbation is large
 _TRANSIENT = 3.0  # Kreiss constant from which growth before decay is worth a word
 _NOISE_ORDER = 32  # smaller size from which a distribution of singular values says something
-_NOISE_DISTANCE = 1.36  # times M^(-1/2): Kolmogorov-Smirnov distance that 5 % of samples of a law exceed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,11 +155,9 @@ def matrix_findings(record: NamedMatrix, detail: MatrixDetail, epsilon: float) -
 
 def _discrete(detail: MatrixDetail, epsilon: float) -> Finding:
     values = detail.values
-    radius, norm, reach = (
-        values["spectral_radius"],
-        values["spectral_norm"],
-        detail.values.get("pseudospectral_radius"),
-    )
+    radius, norm = values["spectral_radius"], values["spectral_norm"]
+    reach = values.get("pseudospectral_radius")
+    most = None if reach is None else detail.interval("pseudospectral_radius")[1]
     if radius > 1:
         level = "notice"
         text = f"""
@@ -168,23 +165,23 @@ def _discrete(detail: MatrixDetail, epsilon: float) -> Finding:
             factor a step, and only the nonlinearity and the gates hold them back. Diagnose with data to see
             the state Jacobian; if states or gradients blow up, rescale the matrix or penalise its norm.
         """
-    elif norm <= 1 and (reach is None or reach <= 1):
+    elif norm <= 1 and (most is None or most <= 1):
         level = "pass"
         text = f"""
             spectral radius {radius:.4g} and norm {norm:.4g} are at most 1: no linear step makes the state
             grow.
         """
-    elif reach is None:
+    elif reach is None or most is None:
         level = "notice"
         text = f"""
             spectral radius {radius:.4g} is at most 1, but the norm {norm:.4g} is above 1: a state can grow
             for some steps before it shrinks. How much, and how near instability is, the full diagnosis says.
         """
-    elif reach > 1:
+    elif most > 1:
         level = "warning"
         text = f"""
-            spectral radius {radius:.4g} is at most 1, but a change of the weights of norm {epsilon:g} can
-            bring it to {reach:.4g}{_nearest(detail)}: rounding, noise or further training can make the
+            spectral radius {radius:.4g} is at most 1, but a perturbation of norm {epsilon:g} can bring it to
+            {reach:.4g}{_nearest(detail)}. So near the limit rounding, noise or further training may make the
             linear map unstable. Lower the norm ({norm:.4g}), or diagnose again after every such change.
         """
     else:
@@ -207,12 +204,13 @@ def _continuous(detail: MatrixDetail, epsilon: float) -> Finding:
             spectral abscissa {abscissa:.4g} is above 0: around the origin states grow at that rate, and only
             the nonlinearity holds them back. Diagnose with data; if states blow up, lower the norm of W.
         """
-    elif reach is not None and reach > 0:
+    elif reach is not None and detail.interval("pseudospectral_abscissa")[1] > 0:
         level = "warning"
         text = f"""
-            spectral abscissa {abscissa:.4g} is at most 0, but a change of the operator of norm {epsilon:g}
-            can bring it to {reach:.4g}{_nearest(detail)}: rounding, noise or further training can make the
-            linear system unstable. Lower the norm of W, or diagnose again after every such change.
+            spectral abscissa {abscissa:.4g} is at most 0, but a perturbation of the operator of norm
+            {epsilon:g} can bring it to {reach:.4g}{_nearest(detail)}. So near the limit rounding, noise or
+            further training may make the linear system unstable. Lower the norm of W, or diagnose again after
+            every such change.
         """
     elif first > 0:
         level = "notice"
@@ -230,9 +228,10 @@ def _continuous(detail: MatrixDetail, epsilon: float) -> Finding:
 
 
 def _nearest(detail: MatrixDetail) -> str:
-    """Say how small a change is enough."""
+    """Say how small a perturbation is enough; that one is complex in general, and changes of weights real."""
     distance, norm = detail.values["distance_to_instability"], detail.values["spectral_norm"]
-    return f" (one of norm {distance:.2g} is enough, {distance / norm:.1%} of that of the matrix)"
+    enough = f"one of norm {distance:.2g} is enough, {distance / norm:.1%} of that of the matrix"
+    return f" ({enough}; a real one may have to be larger)"
 
 
 def _transients(detail: MatrixDetail) -> Iterator[Finding]:
@@ -271,11 +270,12 @@ def _noise(record: NamedMatrix, detail: MatrixDetail) -> Iterator[Finding]:
     outliers, distance = (
         detail.values.get(key, 1.0) for key in ("singular_value_outliers", "marchenko_pastur_distance")
     )
-    threshold = _NOISE_DISTANCE / least**0.5
+    threshold = noise_distance(least)
     if least >= _NOISE_ORDER and outliers == 0 and distance < threshold:
         text = f"""
             its singular values cannot be told from those of pure noise: none is an outlier, and their
-            distance from the Marchenko-Pastur law, {distance:.2g}, is below {threshold:.2g}. It looks
-            untrained; check that the right weights were loaded and that the layer learned.
+            distance from the Marchenko-Pastur law, {distance:.2g}, is below {threshold:.2g}, as that of 99 %
+            of random matrices. It looks untrained; check that the right weights were loaded and that the
+            layer learned.
         """
         yield Finding("notice", detail.name, prose(text))

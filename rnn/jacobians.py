@@ -13,6 +13,7 @@ from torch.func import jacrev, vmap
 
 from rnn.drives import Drive, recorded_drives
 from spectra.errors import UnsupportedModelError
+from spectra.threads import Progress
 
 Floats = NDArray[np.float64]
 
@@ -104,7 +105,9 @@ def one_drive(model: nn.Module | Drive, x: Any = None) -> Drive:
     return drives[0]
 
 
-def jacobian_blocks(drive: Drive, *, backwards: bool = False) -> Iterator[tuple[slice, int, Floats]]:
+def jacobian_blocks(
+    drive: Drive, *, backwards: bool = False, progress: Progress | None = None
+) -> Iterator[tuple[slice, int, Floats]]:
     """Give the state Jacobians along trajectories piece by piece, in bounded memory.
 
     Parameters
@@ -113,6 +116,8 @@ def jacobian_blocks(drive: Drive, *, backwards: bool = False) -> Iterator[tuple[
         The trajectories.
     backwards : bool, optional
         Whether to go from the last step to the first.
+    progress : callable, optional
+        Called as ``progress(done, total)`` with numbers of pieces, once what is yielded has been used.
 
     Yields
     ------
@@ -133,6 +138,7 @@ def jacobian_blocks(drive: Drive, *, backwards: bool = False) -> Iterator[tuple[
     width = max(1, _AT_ONCE // (portion * size**2))
     before, taken = drive.before, drive.taken
     derivative = vmap(jacrev(drive.cell.step, argnums=1))
+    done, total = 0, -(-count // portion) * steps
     for start in range(0, count, portion):
         part = slice(start, min(start + portion, count))
         blocks = [slice(first, min(first + width, steps)) for first in range(0, steps, width)]
@@ -147,3 +153,6 @@ def jacobian_blocks(drive: Drive, *, backwards: bool = False) -> Iterator[tuple[
             order = range(block.start, block.stop)
             for step in reversed(order) if backwards else order:
                 yield part, step, found[:, step - block.start]
+                done += 1
+                if progress is not None:
+                    progress(done, total)

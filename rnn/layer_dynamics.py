@@ -18,13 +18,17 @@ from rnn.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from rnn.propagation import FiniteTimeGrowth, finite_time_growth
 from rnn.report import prose
 from spectra.errors import ConvergenceError
+from spectra.threads import Progress
 
 Floats = NDArray[np.float64]
+
+UNITS = 10  # in which the progress of one layer is counted
 
 _MOST = 64  # sequences
 _STARTS = 16  # of the search for fixed points
 _BUDGET = 1e11  # operations for the Jacobians of the sequences, and for those of the search
 _EXPONENTS = 64
+_LONG = 200  # steps from which on growth counts as lasting
 _GROWTH = 10.0  # times that a disturbance grows, from which it is worth a word
 
 
@@ -71,7 +75,9 @@ class LayerDynamics:
         return f"LayerDynamics({self.name}, {self.sequences} of {self.of} sequences, {self.lyapunov})"
 
 
-def layer_dynamics(drive: Drive, *, epsilon: float, quick: bool = False) -> LayerDynamics:
+def layer_dynamics(
+    drive: Drive, *, epsilon: float, quick: bool = False, progress: Progress | None = None
+) -> LayerDynamics:
     """Examine one recurrent layer on the sequences that drove it.
 
     Parameters
@@ -82,6 +88,8 @@ def layer_dynamics(drive: Drive, *, epsilon: float, quick: bool = False) -> Laye
         Level of the pseudospectral measures of the mean Jacobian.
     quick : bool
         Without pseudospectra and without the search for fixed points.
+    progress : callable, optional
+        Called as ``progress(done, UNITS)``, done a whole number.
 
     Returns
     -------
@@ -99,30 +107,40 @@ def layer_dynamics(drive: Drive, *, epsilon: float, quick: bool = False) -> Laye
     some minutes at most: 64 of 100 steps up to 96 states, 4 with 256.
     """
     failures: list[str] = []
-    jacobian = mean_state_jacobian(drive)
-    used = _some_of(drive)
-    radii, norms = _along(used)
+    mean, used, size = mean_state_jacobian(drive), _some_of(drive), drive.states.shape[-1]
+    jacobian = matrix_detail(f"state Jacobian of {drive.name}", mean, epsilon=epsilon, quick=quick)
+    radii, norms = _along(used, _part_of(progress, 1))
+    lyapunov = lyapunov_spectrum(used, exponents=min(size, _EXPONENTS), progress=_part_of(progress, 2))
+    growth = finite_time_growth(used, progress=_part_of(progress, 3))
     points = None
     if not quick:
         try:
-            points = _points(drive, used)
+            points = _points(drive, used, _part_of(progress, 4))
         except (ValueError, ConvergenceError) as error:
             failures.append(f"fixed points not computed: {error}")
-    size = drive.states.shape[-1]
+    if progress is not None:
+        progress(UNITS, UNITS)
     return LayerDynamics(
         name=drive.name,
         sequences=len(used.states),
         of=len(drive.states),
         steps=drive.states.shape[1],
         states=size,
-        jacobian=matrix_detail(f"state Jacobian of {drive.name}", jacobian, epsilon=epsilon, quick=quick),
+        jacobian=jacobian,
         radii=radii,
         norms=norms,
-        lyapunov=lyapunov_spectrum(used, exponents=min(size, _EXPONENTS)),
-        growth=finite_time_growth(used),
+        lyapunov=lyapunov,
+        growth=growth,
         points=points,
         failures=tuple(failures),
     )
+
+
+def _part_of(progress: Progress | None, number: int) -> Progress | None:
+    """Give what one of the five parts of the work calls, each of two units."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(2 * number + 2 * done // total, UNITS)
 
 
 def dynamics_findings(found: LayerDynamics) -> Iterator[Finding]:
@@ -145,14 +163,14 @@ def dynamics_findings(found: LayerDynamics) -> Iterator[Finding]:
     if first - error > 0:
         text = f"""
             {rate} is above 0: along these sequences small disturbances of the state grow, by the factor
-            {np.exp(first):.3g} a step in the mean; where that goes on, the network is chaotic. If states must
-            be reliable, lower the norm of the recurrent matrix or train with noise.
+            {np.exp(first):.3g} a step in the mean. {_about_chaos(found.steps)} If states must be reliable,
+            lower the norm of the recurrent matrix or train with noise.
         """
         yield Finding("notice", found.name, prose(text))
     elif first + error < 0:
         text = f"""
-            {rate} is below 0: along the data small disturbances of the state die out, by the factor
-            {np.exp(first):.3g} a step.
+            {rate} is below 0: along the data small disturbances of the state shrink, by the factor
+            {np.exp(first):.3g} a step in the mean.
         """
         yield Finding("pass", found.name, prose(text))
     else:
@@ -165,13 +183,19 @@ def dynamics_findings(found: LayerDynamics) -> Iterator[Finding]:
     yield from _point_findings(found)
 
 
+def _about_chaos(steps: int) -> str:
+    if steps < _LONG:
+        return f"Whether that lasts, which would be chaos, {steps} steps cannot tell."
+    return f"That lasts over {steps} steps: chaos, as far as they can tell."
+
+
 def _growth_findings(found: LayerDynamics) -> Iterator[Finding]:
     peak = 10.0 ** float(np.minimum(found.growth.log10_peaks.max(), 300))
     if peak > _GROWTH:
         text = f"""
-            on some sequence a small disturbance of the state grows {peak:.3g} times before the end, above
-            {_GROWTH:g}: an attack or noise that hits that direction is amplified so much. Its growth curve
-            shows at which step.
+            on some sequence a small disturbance of the first state grows {peak:.3g} times before the end,
+            above {_GROWTH:g}: noise or an attack that hits the worst direction is amplified so much, as long
+            as it stays small. Its growth curve shows at which step.
         """
         yield Finding("notice", found.name, prose(text))
 
@@ -182,13 +206,18 @@ def _point_findings(found: LayerDynamics) -> Iterator[Finding]:
     kinds = found.points.kinds.tolist()
     attractors = kinds.count("attractor")
     words = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "none"
+    lost = found.points.too_fast + found.points.unfinished
     text = f"""
-        fixed and slow points at the mean input: {words}, from {found.points.starts} states of the data. {{}}
+        fixed and slow points at the mean input: {words}, from {found.points.starts} states of the data, of
+        which {lost} led to none. {{}}
     """
     if attractors:
         meaning = "Held at that input, states near an attractor settle there."
     else:
-        meaning = "No attractor was found: held at that input, the state may wander, cycle or drift."
+        meaning = """
+            No attractor was found, which does not say that there is none: held at that input, the state may
+            wander, cycle or drift, or settle at a point that the search missed.
+        """
     yield Finding("pass" if attractors else "notice", found.name, prose(text.format(meaning)))
 
 
@@ -203,10 +232,10 @@ def _some_of(drive: Drive) -> Drive:
     return dataclasses.replace(drive, **{field: getattr(drive, field)[chosen] for field in fields})
 
 
-def _along(drive: Drive) -> tuple[Floats, Floats]:
+def _along(drive: Drive, progress: Progress | None) -> tuple[Floats, Floats]:
     count, steps, _ = drive.states.shape
     radii, norms = np.full((2, count, steps), np.nan)
-    for part, step, J in jacobian_blocks(drive):
+    for part, step, J in jacobian_blocks(drive, progress=progress):
         radii[part, step] = np.abs(np.linalg.eigvals(J)).max(axis=-1)
         norms[part, step] = np.linalg.norm(J, 2, axis=(1, 2))
     ended = ~drive.taken.cpu().numpy()
@@ -214,10 +243,10 @@ def _along(drive: Drive) -> tuple[Floats, Floats]:
     return radii, norms
 
 
-def _points(drive: Drive, used: Drive) -> FixedPoints:
+def _points(drive: Drive, used: Drive, progress: Progress | None) -> FixedPoints:
     size = drive.states.shape[-1]
     most = int(min(_STARTS, max(4.0, _BUDGET / (100.0 * size**3))))
     states = used.states[used.taken.to(used.states.device)]
     chosen = np.linspace(0, len(states) - 1, min(most, len(states))).round().astype(int)
     mean = drive.inputs[drive.taken.to(drive.inputs.device)].mean(0)
-    return fixed_points(drive.cell, x_t=mean, starts=states[chosen])
+    return fixed_points(drive.cell, x_t=mean, starts=states[chosen], progress=progress)

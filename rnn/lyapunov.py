@@ -12,10 +12,10 @@ from torch import nn
 
 from rnn.drives import Drive
 from rnn.jacobians import jacobian_blocks, one_drive
-from spectra.checks import generator, whole_number
+from spectra.checks import callback, generator, whole_number
 from spectra.results import Record
 from spectra.scaling import UNIT_ROUNDOFF
-from spectra.threads import one_blas_thread
+from spectra.threads import Progress, one_blas_thread
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +82,7 @@ def lyapunov_spectrum(
     exponents: int | None = None,
     skip: int | None = None,
     rng: np.random.Generator | int = 0,
+    progress: Progress | None = None,
 ) -> LyapunovSpectrum:
     """Lyapunov exponents λ_i = lim 1/T log σ_i(J_T ... J_1) of a network along its trajectories on data.
 
@@ -99,6 +100,8 @@ def lyapunov_spectrum(
         it a fifth of the longest trajectory.
     rng : numpy.random.Generator or int, optional
         Draws the first directions.
+    progress : callable, optional
+        Called as ``progress(done, total)`` with numbers of steps of groups of trajectories.
 
     Returns
     -------
@@ -153,6 +156,7 @@ def lyapunov_spectrum(
     >>> (spectrum.exponents / np.log(2)).round(6)
     array([-1., -2.])
     """
+    callback(progress)
     drive = one_drive(model, x)
     _, steps, size = drive.states.shape
     wanted = size if exponents is None else whole_number(exponents, "exponents", most=size)
@@ -164,7 +168,7 @@ def lyapunov_spectrum(
             f"skip is {skipped}, and the longest of the trajectories has {steps} steps; skip fewer"
         )
     with one_blas_thread():  # many small matrices
-        rates, noise = _growth_rates(drive, wanted, generator(rng))
+        rates, noise = _growth_rates(drive, wanted, generator(rng), progress)
     means = rates[taken].mean(axis=0)
     errors = np.zeros(wanted)
     finite = np.isfinite(means)
@@ -183,13 +187,15 @@ def lyapunov_spectrum(
     )
 
 
-def _growth_rates(drive: Drive, wanted: int, random: np.random.Generator) -> tuple[Floats, Floats]:
+def _growth_rates(
+    drive: Drive, wanted: int, random: np.random.Generator, progress: Progress | None
+) -> tuple[Floats, Floats]:
     """Give log R[i, i] of each trajectory and step, (N, T, k), and the relative rounding error of R[i, i]."""
     count, steps, size = drive.states.shape
     rates, noise = np.empty((2, count, steps, wanted))
     start = np.linalg.qr(random.standard_normal((count, size, wanted)))[0]
     Q = start
-    for part, step, J in jacobian_blocks(drive):
+    for part, step, J in jacobian_blocks(drive, progress=progress):
         if step == 0:
             Q = start[part]
         powers = np.frexp(np.abs(J).max(axis=(1, 2)))[1][:, None]  # so that no product over- or underflows

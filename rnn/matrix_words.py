@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rnn.details import MatrixDetail
+from rnn.details import MatrixDetail, noise_distance
 from rnn.measures import MEASURES
 from rnn.report import prose
 from spectra.distribution import SpectralDistribution
@@ -16,7 +16,6 @@ from spectra.transients import TransientGrowth
 _ALIKE = 1e-6  # difference of numbers that a sentence calls equal
 _NEARLY_NORMAL, _FAR_FROM_NORMAL = 0.1, 0.5  # relative Henrici departure
 _FEWEST = 32  # singular values that can be compared with noise
-_CHANCE = 3.0  # times 1/M: Kolmogorov-Smirnov distance of the bulk of pure noise with M singular values
 
 _LINES = {"discrete": "the unit circle", "continuous": "the imaginary axis"}  # limits of stability
 BEYOND = {"discrete": "outside the unit circle", "continuous": "right of the imaginary axis"}
@@ -99,7 +98,8 @@ def _stability(detail: MatrixDetail) -> Iterator[str]:
     share = f", {number(100 * distance / norm, digits=3)} % of the norm of the matrix," if norm > 0 else ""
     yield f"""
         A perturbation of norm {number(distance, digits=3)}{share} can bring an eigenvalue to
-        {_LINES[detail.dynamics]}; none of norm below {number(lower, digits=3)} can.
+        {_LINES[detail.dynamics]}, though a real one may have to be larger; none of norm below
+        {number(lower, digits=3)} can.
     """
 
 
@@ -169,7 +169,7 @@ def _noise(result: SpectralDistribution) -> Iterator[str]:
         {count} of its {total} singular values {"lies" if result.outliers <= 1 else "lie"} above
         {number(limit, digits=3)}, the most to be expected of noise of this shape and variance.
     """
-    chance = _CHANCE / max(1, total - result.outliers)
+    chance = noise_distance(max(1, total - result.outliers))
     distance = f"KS distance {number(result.ks_distance, digits=2)}"
     if result.ks_distance <= chance:
         yield f"The others are spread like those of independent random numbers ({distance})."

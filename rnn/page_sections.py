@@ -104,13 +104,17 @@ def lipschitz_sections(found: LipschitzBounds | None, local: LocalLipschitz | No
     """
     if found is None:
         return []
-    how = "This is proven" if found.certified else f"This is not proven: {found.reason}"
-    text = [
-        prose(f"""
+    if found.certified:
+        first = f"""
             A perturbation of the input of norm d moves the output by at most L d, with L =
-            {number(found.bound)}. {how}. It holds for: {"; ".join(found.assumptions)}.
-        """)
-    ]
+            {number(found.bound)}. This is proven. It holds for: {"; ".join(found.assumptions)}.
+        """
+    else:
+        first = f"""
+            No bound is proven for the network: {found.reason}. The product of the bounds of its layers is
+            {number(found.bound)}; it bounds a network that applies them one after the other, and no other.
+        """
+    text = [prose(first)]
     if local is not None:
         word = "norms" if local.exact else "lower bounds of the norms"
         text.append(
@@ -195,8 +199,8 @@ def _layer_section(layer: LayerDynamics) -> Section:
     largest = f"{lyapunov.exponents[0]:.3g} ± {lyapunov.errors[0]:.1g}"
     text = f"""
         {layer.sequences} of {layer.of} sequences of up to {layer.steps} steps; the state has {layer.states}
-        entries. The largest Lyapunov exponent is {largest} per step: above 0, small disturbances grow along
-        the data; below 0, they die out. They grew at most
+        entries. The largest Lyapunov exponent is {largest} per step (estimated): above 0, small disturbances
+        grow along the data; below 0, they die out. A small one of the first state grew at most
         {10 ** min(layer.growth.log10_peaks.max(), 300.0):.3g} times.
     """
     pictures = [_growth_picture(layer), _steps_picture(layer), _exponents_picture(layer)]

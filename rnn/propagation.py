@@ -12,8 +12,9 @@ from torch import nn
 from rnn.drives import Drive
 from rnn.dynamics import mean_state_jacobian
 from rnn.jacobians import jacobian_blocks, one_drive
+from spectra.checks import callback
 from spectra.results import Record
-from spectra.threads import one_blas_thread
+from spectra.threads import Progress, one_blas_thread
 from spectra.transients import transient_growth
 
 Floats = NDArray[np.float64]
@@ -82,7 +83,9 @@ class FiniteTimeGrowth(Record):
     __repr__ = __str__
 
 
-def finite_time_growth(model: nn.Module | Drive, x: Any = None) -> FiniteTimeGrowth:
+def finite_time_growth(
+    model: nn.Module | Drive, x: Any = None, *, progress: Progress | None = None
+) -> FiniteTimeGrowth:
     """Finite-time growth ‖J_t ... J_1‖₂ of perturbations of the state along trajectories on data.
 
     Parameters
@@ -92,6 +95,8 @@ def finite_time_growth(model: nn.Module | Drive, x: Any = None) -> FiniteTimeGro
         in one direction, or one of `recorded_drives`.
     x : Tensor, shape (N, T, F)
         Input sequences, or whatever the network takes; None for a drive.
+    progress : callable, optional
+        Called as ``progress(done, total)`` with numbers of steps of groups of trajectories, there and back.
 
     Returns
     -------
@@ -130,10 +135,20 @@ def finite_time_growth(model: nn.Module | Drive, x: Any = None) -> FiniteTimeGro
     >>> growth.peak_steps
     array([1])
     """
+    callback(progress)
     drive = one_drive(model, x)
     steps = drive.states.shape[1]
+
+    def there(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, 2 * total)
+
+    def back(done: int, total: int) -> None:
+        if progress is not None:
+            progress(total + done, 2 * total)
+
     with one_blas_thread():  # many small matrices
-        (forward, peaks), backward = _forward_norms(drive), _backward_norms(drive)
+        (forward, peaks), backward = _forward_norms(drive, there), _backward_norms(drive, back)
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         norms = 10.0**forward
         predicted = transient_growth(mean_state_jacobian(drive), np.arange(1, steps + 1), dynamics="discrete")
@@ -197,11 +212,11 @@ class _Peaks:
         self.final[part][grown] = signs * U[:, :, 0]
 
 
-def _forward_norms(drive: Drive) -> tuple[Floats, _Peaks]:
+def _forward_norms(drive: Drive, progress: Progress) -> tuple[Floats, _Peaks]:
     count, steps, size = drive.states.shape
     logarithms = np.empty((count, steps))
     peaks, products = _Peaks(count, size), _Products(0, size)
-    for part, step, J in jacobian_blocks(drive):
+    for part, step, J in jacobian_blocks(drive, progress=progress):
         if step == 0:
             products = _Products(len(J), size)
         products.multiply(J, left=True)
@@ -212,10 +227,10 @@ def _forward_norms(drive: Drive) -> tuple[Floats, _Peaks]:
     return logarithms, peaks
 
 
-def _backward_norms(drive: Drive) -> Floats:
+def _backward_norms(drive: Drive, progress: Progress) -> Floats:
     count, steps, size = drive.states.shape
     logarithms, products = np.empty((count, steps)), _Products(0, size)
-    for part, step, J in jacobian_blocks(drive, backwards=True):
+    for part, step, J in jacobian_blocks(drive, backwards=True, progress=progress):
         if step == steps - 1:
             products = _Products(len(J), size)
         products.multiply(J, left=False)

@@ -92,6 +92,8 @@ def test_progress_and_options():
     assert leaky["name"].str.contains("0.5 I").all()
     with pytest.raises(ValueError, match="epsilon"):
         compare(layer, layer, epsilon=-1)
+    with pytest.raises(TypeError, match="data and model are for"):
+        compare(layer, layer, data=torch.zeros(1, 2, 2), model=layer)
     pd.testing.assert_frame_equal(
         compare(layer, layer, quick=True).after.table, diagnose(layer, quick=True).table
     )

@@ -59,7 +59,7 @@ def test_every_matrix_has_a_row_with_its_measures():
         (
             np.diag([0.95, 0.2]),
             "warning",
-            "spectral radius 0.95 is at most 1, but a change of the weights of norm 0.1",
+            "spectral radius 0.95 is at most 1, but a perturbation of norm 0.1",
         ),
         (
             [[0.05, 1.2], [0.0, 0.05]],
@@ -133,7 +133,7 @@ def test_a_checkpoint_file_is_diagnosed_like_the_model(tmp_path):
 def test_progress_and_printing():
     seen = []
     found = diagnose(torch.nn.GRU(2, 3), progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (6, 6)
+    assert seen[-1] == (7, 7)  # six matrices, and the bounds of the network
     assert sorted(seen) == seen
     assert repr(found).startswith("Diagnosis of 6 matrices: ")
     assert str(found).startswith("6 matrices, 0 entries not understood")

@@ -24,7 +24,7 @@ def said(findings, words):
     [
         (np.diag([0.5, 0.2]), "pass", "spectral radius 0.5 and norm 0.5 are at most 1"),
         (np.diag([1.5, 0.2]), "notice", "spectral radius 1.5 is above 1"),
-        (np.diag([0.95, 0.2]), "warning", "(one of norm 0.05 is enough, 5.3% of that of the matrix)"),
+        (np.diag([0.95, 0.2]), "warning", "(one of norm 0.05 is enough, 5.3% of that of the matrix; a real"),
         ([[0.05, 1.2], [0.0, 0.05]], "notice", "the norm 1.202 is above 1"),
     ],
 )
