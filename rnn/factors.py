@@ -133,8 +133,9 @@ def _scaled(weights: dict[str, Weight]) -> dict[str, dict[str, str]]:
         beside = {"scale": f"{name}_scale", "inverse": f"{name}_scale_inv", "zero": f"{name}_zero_point"}
         if name.rpartition(".")[2] == "weight":
             beside |= {"SCB": f"{stem}SCB", "format": f"{stem}weight_format", "plain": f"{stem}scale"}
+            beside["of weight"] = f"{stem}scale_weight"
         parts = {part: key for part, key in beside.items() if key in weights}
-        if set(parts) & {"scale", "inverse", "SCB", "plain"}:
+        if set(parts) - {"zero", "format"}:
             found[name] = {"codes": name} | parts
     return found
 

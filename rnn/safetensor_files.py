@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -33,7 +31,6 @@ _DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-_SCALES = ("_scale", "_scale_inv", ".scale", ".scale_weight", ".weight_scale", ".weight_scale_inv")
 
 
 def read_safetensors(path: Path) -> Tensors:
@@ -71,40 +68,15 @@ def read_safetensors(path: Path) -> Tensors:
         raise ValueError(
             f"source {path} is no readable .safetensors file ({reason:.200}); get or save it again"
         ) from None
-    return Tensors(path.name, scaled_ones_marked(entries), {}, [])
-
-
-def scaled_ones_marked(entries: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Refuse to read numbers of 8 bits that count only times a scale, which another tensor holds.
-
-    Parameters
-    ----------
-    entries : mapping of str to Stored
-        The tensors of a model.
-
-    Returns
-    -------
-    dict of str to Stored
-        The same, where such a tensor gives its reason instead of its values.
-    """
-    marked = {}
-    for key, stored in entries.items():
-        scale = _scale_of(key, entries) if stored.dtype.startswith("float8") else ""
-        reason = f"numbers of type {stored.dtype}, to be multiplied by {scale}; save the model in bfloat16"
-        marked[key] = dataclasses.replace(stored, read=_Refusal(reason)) if scale else stored
-    return marked
-
-
-def _scale_of(key: str, keys: Collection[str]) -> str:
-    stem = key.removesuffix(".weight")
-    candidates = [key + ending for ending in _SCALES] + [stem + ending for ending in _SCALES]
-    return next((name for name in candidates if name in keys and name != key), "")
+    return Tensors(path.name, entries, {}, [])
 
 
 def _stored(path: Path, key: str, shape: list[int], name: str) -> Stored:
     dtype = _DTYPES.get(name)
     if dtype is None:
-        return Stored(tuple(shape), name, _Refusal(f"numbers of type {name}, several to a byte; not read"))
+        return Stored(
+            tuple(shape), name, lambda: _refuse(f"numbers of type {name}, several to a byte; not read")
+        )
     return Stored(tuple(shape), dtype, lambda: _tensor(path, key))
 
 
@@ -119,9 +91,5 @@ def _tensor(path: Path, key: str) -> Tensor:
         raise NotUnderstoodError(f"cannot be read any more ({reason:.200})") from None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Refusal:
-    reason: str
-
-    def __call__(self) -> Tensor:
-        raise NotUnderstoodError(self.reason)
+def _refuse(reason: str) -> Tensor:
+    raise NotUnderstoodError(reason)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rnn.neighbours import neighbour, read_json
-from rnn.safetensor_files import scaled_ones_marked
 from rnn.tensors import NotUnderstoodError, Stored, Tensors
 from spectra.errors import UnsupportedModelError
 
@@ -159,4 +158,4 @@ def _joined(
     if not entries:
         reason = notes[0][1] if notes else "they are empty"
         raise ValueError(f"source {path}: no shard can be read ({reason}); get the files again")
-    return Tensors(path.name, scaled_ones_marked(entries), kinds, notes)
+    return Tensors(path.name, entries, kinds, notes)

@@ -294,7 +294,7 @@ def test_int8_of_bitsandbytes() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (6,), (6, 1), (1, 4), (3, 2), (6, 4)])
-@pytest.mark.parametrize("name", ["weight_scale", "weight_scale_inv", "scale"])
+@pytest.mark.parametrize("name", ["weight_scale", "weight_scale_inv", "scale", "scale_weight"])
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
 def test_small_numbers_beside_scales(shape: tuple[int, ...], name: str, dtype: torch.dtype) -> None:
     random = torch.Generator().manual_seed(0)

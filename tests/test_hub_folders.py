@@ -234,14 +234,18 @@ def test_shards_without_an_index_are_joined_and_counted(tmp_path: Path) -> None:
     assert [key for key, _ in found.unrecognised] == [places["layer2.weight"], "1 of 3 shards"]
 
 
-def test_eight_bits_with_a_scale_in_another_shard_are_not_taken_for_weights(tmp_path: Path) -> None:
+def test_eight_bits_are_multiplied_by_a_scale_in_another_shard(tmp_path: Path) -> None:
     save_file({"a.weight": torch.eye(2).to(torch.float8_e4m3fn)}, tmp_path / "m-00001-of-00002.safetensors")
     save_file(
-        {"a.weight_scale": torch.ones(1), "b.weight": torch.eye(2)}, tmp_path / "m-00002-of-00002.safetensors"
+        {"a.weight_scale": torch.tensor([0.5]), "b.weight": torch.eye(2)},
+        tmp_path / "m-00002-of-00002.safetensors",
     )
     found = named_matrices(tmp_path)
-    assert [m.name for m in found] == ["b.weight"]
-    assert "to be multiplied by a.weight_scale" in dict(found.unrecognised)["a.weight"]
+    assert {m.name: m.matrix.tolist() for m in found} == {
+        "a.weight": [[0.5, 0.0], [0.0, 0.5]],
+        "b.weight": [[1.0, 0.0], [0.0, 1.0]],
+    }
+    assert found.unrecognised == []
 
 
 def test_old_shards_of_torch_are_read(tmp_path: Path) -> None:

@@ -96,17 +96,16 @@ def test_packed_numbers_are_listed_and_the_rest_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", ["a.weight_scale_inv", "a.weight_scale", "a.scale", "a.scale_weight"])
-def test_eight_bits_with_a_scale_elsewhere_are_not_taken_for_weights(scale: str, tmp_path: Path) -> None:
-    tensors = {"a.weight": torch.eye(2).to(torch.float8_e4m3fn), scale: torch.tensor(0.01)}
+def test_eight_bits_are_multiplied_by_the_scale_beside_them(scale: str, tmp_path: Path) -> None:
+    tensors = {"a.weight": torch.eye(2).to(torch.float8_e4m3fn), scale: torch.tensor(0.25)}
     save_file(tensors | {"b.weight": torch.eye(2).to(torch.float8_e4m3fn)}, tmp_path / "a.safetensors")
     found = named_matrices(tmp_path / "a.safetensors")
-    assert [m.name for m in found] == ["b.weight"]
-    assert found.unrecognised == [
-        (
-            "a.weight",
-            f"numbers of type float8_e4m3fn, to be multiplied by {scale}; save the model in bfloat16",
-        )
-    ]
+    assert {m.name: m.matrix.tolist() for m in found} == {
+        "a.weight": [[0.25, 0.0], [0.0, 0.25]],
+        "b.weight": [[1.0, 0.0], [0.0, 1.0]],
+    }
+    assert scale in found["a.weight"].origin
+    assert found.unrecognised == []
 
 
 def test_values_that_are_no_weights_are_listed(tmp_path: Path) -> None:
