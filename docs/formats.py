@@ -352,6 +352,19 @@ def one_safetensors(folder: Path) -> Example:
     return Example(path, "`safetensors.torch.save_file`", weights_of(model))
 
 
+def scaled_float8(folder: Path) -> Example:
+    """Write 8 bits for each weight, and a scale for each row."""
+    from safetensors.torch import save_file
+
+    W, path = torch.randn(6, 4), folder / "float8.safetensors"
+    scale = W.abs().amax(1) / 448  # the largest float8_e4m3fn
+    codes = (W / scale[:, None]).to(torch.float8_e4m3fn)
+    save_file({"head.weight": codes, "head.weight_scale": scale}, path)
+    against = "the codes times their scales"
+    how = "`safetensors.torch.save_file` of codes and one scale for each row"
+    return Example(path, how, {"head.weight": array(codes.float() * scale[:, None])}, against)
+
+
 def transformers_model(family: str, **sizes: Any) -> Any:
     """Build a small model of a family of transformers, with random weights."""
     import transformers
@@ -517,6 +530,7 @@ ROWS: dict[str, Callable[[Path], Example]] = {
     "Dynamic int8 LSTM and linear layer, in a file": saved_quantised,
     "bfloat16": bfloat16,
     "safetensors": one_safetensors,
+    "float8 beside scales": scaled_float8,
     "GPT-2, folder": gpt2_folder,
     "GPT-2, folder with shards": shards,
     "Llama with grouped queries, folder": llama_folder,
