@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import html
-import io
 import json
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rnn.details import MatrixDetail
 from rnn.diagnosis_page import PageContents, diagnosis_page
 from rnn.findings import LEVELS, Finding, grouped_lines
+from rnn.frames import frame_csv, frame_markdown, frame_records, marked, plain
 from rnn.layer_dynamics import LayerDynamics
 from rnn.lipschitz import LipschitzBounds
 from rnn.measures import MEASURES
 from rnn.page_sections import dynamics_sections, lipschitz_sections, rounding_sections
-from rnn.report import Section
+from rnn.report import Section, counted
 from rnn.slopes import LocalLipschitz
 from spectra.threads import Progress
 
@@ -107,11 +104,13 @@ class Diagnosis:
         return _frame(rows, _ROUNDING)
 
     def __str__(self) -> str:
-        lines = [f"{matrices(len(self.table))}, {len(self.unrecognised)} entries not understood"]
+        count = counted(len(self.table), "matrix", "matrices")
+        lines = [f"{count}, {len(self.unrecognised)} entries not understood"]
         return "\n".join([*lines, *grouped_lines(self.findings)])
 
     def __repr__(self) -> str:
-        return f"Diagnosis of {matrices(len(self.table))}: {self.level}, {len(self.findings)} findings"
+        count = counted(len(self.table), "matrix", "matrices")
+        return f"Diagnosis of {count}: {self.level}, {len(self.findings)} findings"
 
     def _repr_html_(self) -> str:
         findings = "".join(f"<li>{html.escape(str(finding))}</li>" for finding in self.findings)
@@ -218,117 +217,6 @@ class Diagnosis:
         return "\n".join([*lines, "", *frame_markdown(self.table), "", f"epsilon = {self.epsilon:g}"]) + "\n"
 
 
-def matrices(count: int) -> str:
-    """Give a number of matrices in words.
-
-    Parameters
-    ----------
-    count : int
-        The number.
-
-    Returns
-    -------
-    str
-        Such as "1 matrix".
-    """
-    return f"{count} {'matrix' if count == 1 else 'matrices'}"
-
-
-def plain(value: Any) -> Any:
-    """Give a number as JSON can hold it.
-
-    Parameters
-    ----------
-    value : object
-        A number or a text.
-
-    Returns
-    -------
-    object
-        None for NaN, "inf" or "-inf" for infinities, else the same as a Python object.
-    """
-    if isinstance(value, (float, np.floating)):
-        return None if np.isnan(value) else str(float(value)) if np.isinf(value) else float(value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def frame_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a table as one dictionary per row, with numbers as `plain` gives them.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-
-    Returns
-    -------
-    list of dict
-        Its rows.
-    """
-    return [{str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def frame_csv(table: pd.DataFrame) -> str:
-    """Give a table as CSV.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-
-    Returns
-    -------
-    str
-        A head line and one line per row, with empty cells where a number is not defined.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.columns)
-    for row in frame_records(table):
-        writer.writerow(["" if value is None else value for value in row.values()])
-    return buffer.getvalue()
-
-
-def frame_markdown(table: pd.DataFrame) -> list[str]:
-    """Give the lines of a table in Markdown.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-
-    Returns
-    -------
-    list of str
-        Head, rule and one line per row.
-    """
-    columns = list(map(str, table.columns))
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    rows = ([marked(_text(value)) for value in row.values()] for row in frame_records(table))
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
-
-
-def marked(text: str) -> str:
-    r"""Escape what Markdown would read as marks, on one line.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The same to read.
-
-    Examples
-    --------
-    >>> marked("a|b *c*")
-    'a\\|b \\*c\\*'
-    """
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|" else c for c in " ".join(text.split()))
-
-
 def _layer_content(layer: LayerDynamics) -> dict[str, Any]:
     lyapunov, growth, points = layer.lyapunov, layer.growth, layer.points
     content: dict[str, Any] = {
@@ -343,6 +231,7 @@ def _layer_content(layer: LayerDynamics) -> dict[str, Any]:
         "log10_growth_mean": [plain(value) for value in growth.log10_mean],
         "log10_growth_largest": [plain(value) for value in growth.log10_largest],
         "mean_jacobian": {name: plain(value) for name, value in layer.jacobian.values.items()},
+        "largest_jacobian": {name: plain(value) for name, value in layer.worst.values.items()},
         "fixed_points": None,
     }
     if points is not None:
@@ -370,9 +259,3 @@ def _frame(rows: Iterable[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.Data
     import pandas as pd
 
     return pd.DataFrame(list(rows), columns=list(columns))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.details import MatrixDetail, matrix_detail
+from rnn.details import PORTRAIT, MatrixDetail, matrix_detail
 from rnn.drives import Drive
 from rnn.dynamics import mean_state_jacobian
 from rnn.equilibria import FixedPoints, fixed_points
@@ -18,6 +18,10 @@ from rnn.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from rnn.propagation import FiniteTimeGrowth, finite_time_growth
 from rnn.report import prose
 from spectra.errors import ConvergenceError
+from spectra.extremes import pseudospectral_radius
+from spectra.pseudospectra import pseudospectrum
+from spectra.results import Pseudospectrum
+from spectra.schur import schur_form
 from spectra.threads import Progress
 
 Floats = NDArray[np.float64]
@@ -28,6 +32,9 @@ _MOST = 64  # sequences
 _STARTS = 16  # of the search for fixed points
 _BUDGET = 1e11  # operations for the Jacobians of the sequences, and for those of the search
 _EXPONENTS = 64
+_WIDE = 512  # states beyond which only the mean Jacobian gets pseudospectra
+_JUDGED = 20  # points whose Jacobian gets a pseudospectral radius
+_PICTURED = 3  # and a portrait
 _LONG = 200  # steps from which on growth counts as lasting
 _GROWTH = 10.0  # times that a disturbance grows, from which it is worth a word
 
@@ -45,6 +52,8 @@ class LayerDynamics:
         state (of an LSTM h and c).
     jacobian : MatrixDetail
         The state Jacobian at the mean state and mean input, with all its measures.
+    worst : MatrixDetail
+        The state Jacobian of largest norm along the sequences, with all its measures.
     radii, norms : ndarray, shape (N, T)
         Spectral radius and norm of J_t = ∂s_{t+1}/∂s_t at each step of each sequence; NaN behind its end.
     lyapunov : LyapunovSpectrum
@@ -53,6 +62,11 @@ class LayerDynamics:
         Norms of the products J_t ... J_1.
     points : FixedPoints or None
         Fixed and slow points at the mean input, from states of the sequences; None in the quick mode.
+    reaches : ndarray, shape (P,)
+        Pseudospectral radius of the state Jacobian at each point, NaN beyond the first 20; none in wide
+        layers.
+    portraits : tuple of Pseudospectrum
+        Those of the state Jacobian at the first points.
     failures : tuple of str
         What was not computed, each with the reason.
     """
@@ -63,11 +77,14 @@ class LayerDynamics:
     steps: int
     states: int
     jacobian: MatrixDetail
+    worst: MatrixDetail
     radii: Floats
     norms: Floats
     lyapunov: LyapunovSpectrum
     growth: FiniteTimeGrowth
     points: FixedPoints | None
+    reaches: Floats
+    portraits: tuple[Pseudospectrum, ...]
     failures: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -109,7 +126,9 @@ def layer_dynamics(
     failures: list[str] = []
     mean, used, size = mean_state_jacobian(drive), _some_of(drive), drive.states.shape[-1]
     jacobian = matrix_detail(f"state Jacobian of {drive.name}", mean, epsilon=epsilon, quick=quick)
-    radii, norms = _along(used, _part_of(progress, 1))
+    radii, norms, largest = _along(used, _part_of(progress, 1))
+    name = f"state Jacobian of largest norm of {drive.name}"
+    worst = matrix_detail(name, largest, epsilon=epsilon, quick=quick or size > _WIDE)
     lyapunov = lyapunov_spectrum(used, exponents=min(size, _EXPONENTS), progress=_part_of(progress, 2))
     growth = finite_time_growth(used, progress=_part_of(progress, 3))
     points = None
@@ -118,6 +137,7 @@ def layer_dynamics(
             points = _points(drive, used, _part_of(progress, 4))
         except (ValueError, ConvergenceError) as error:
             failures.append(f"fixed points not computed: {error}")
+    reaches, portraits = _around(points, epsilon) if size <= _WIDE else _around(None, epsilon)
     if progress is not None:
         progress(UNITS, UNITS)
     return LayerDynamics(
@@ -127,11 +147,14 @@ def layer_dynamics(
         steps=drive.states.shape[1],
         states=size,
         jacobian=jacobian,
+        worst=worst,
         radii=radii,
         norms=norms,
         lyapunov=lyapunov,
         growth=growth,
         points=points,
+        reaches=reaches,
+        portraits=portraits,
         failures=tuple(failures),
     )
 
@@ -232,15 +255,32 @@ def _some_of(drive: Drive) -> Drive:
     return dataclasses.replace(drive, **{field: getattr(drive, field)[chosen] for field in fields})
 
 
-def _along(drive: Drive, progress: Progress | None) -> tuple[Floats, Floats]:
+def _along(drive: Drive, progress: Progress | None) -> tuple[Floats, Floats, Floats]:
+    """Give spectral radius and norm of all Jacobians, and the one of largest norm."""
     count, steps, _ = drive.states.shape
     radii, norms = np.full((2, count, steps), np.nan)
+    taken = drive.taken.cpu().numpy()
+    largest, most = np.zeros(0), -1.0
     for part, step, J in jacobian_blocks(drive, progress=progress):
         radii[part, step] = np.abs(np.linalg.eigvals(J)).max(axis=-1)
         norms[part, step] = np.linalg.norm(J, 2, axis=(1, 2))
-    ended = ~drive.taken.cpu().numpy()
-    radii[ended] = norms[ended] = np.nan
-    return radii, norms
+        sizes = np.where(taken[part, step], norms[part, step], -1.0)
+        if sizes.max() > most:
+            most, largest = sizes.max(), J[sizes.argmax()].copy()
+    radii[~taken] = norms[~taken] = np.nan
+    return radii, norms, largest
+
+
+def _around(points: FixedPoints | None, epsilon: float) -> tuple[Floats, tuple[Pseudospectrum, ...]]:
+    """Give pseudospectral radii and portraits of the Jacobians at the first points."""
+    if points is None:
+        return np.zeros(0), ()
+    forms = [schur_form(J) for J in points.jacobians[:_JUDGED]]
+    reaches = np.full(len(points), np.nan)
+    reaches[: len(forms)] = [pseudospectral_radius(form, epsilon).value for form in forms]
+    levels = (epsilon / 100, epsilon / 10, epsilon)
+    portraits = [pseudospectrum(form, epsilons=levels, shape=PORTRAIT) for form in forms[:_PICTURED]]
+    return reaches, tuple(portraits)
 
 
 def _points(drive: Drive, used: Drive, progress: Progress | None) -> FixedPoints:

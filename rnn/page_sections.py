@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnn.detail_figures import portrait_png
+from rnn.details import MatrixDetail
 from rnn.dynamics_figures import (
     draw_exponents,
     draw_fixed_points,
@@ -20,7 +22,8 @@ from rnn.equilibria import FixedPoints
 from rnn.images import figure_png
 from rnn.layer_dynamics import LayerDynamics
 from rnn.lipschitz import LipschitzBounds
-from rnn.measures import MEASURES
+from rnn.matrix_words import number
+from rnn.measures import LABELS
 from rnn.report import Cell, Picture, Section, Table, prose
 from rnn.slopes import LocalLipschitz
 from spectra.results import Pseudospectrum
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _POINTS = 20  # rows of a table of fixed points
-_LABELS = {measure.name: measure.label for measure in MEASURES} | {"weight_change": "norm of the change"}
 
 
 def table_of(frame: pd.DataFrame, *, title: str, caption: str, heads: Mapping[str, str]) -> Table:
@@ -49,26 +51,8 @@ def table_of(frame: pd.DataFrame, *, title: str, caption: str, heads: Mapping[st
     Table
         The table.
     """
-    rows = [[Cell(number(row[column])) for column in heads] for row in frame.to_dict("records")]
+    rows = [[_cell(row[column]) for column in heads] for row in frame.to_dict("records")]
     return Table(title=title, caption=prose(caption), heads=list(heads.values()), rows=rows)
-
-
-def number(value: Any) -> str:
-    """Give a number to four digits, NaN as -, and a text as it is.
-
-    Parameters
-    ----------
-    value : object
-        The number or text.
-
-    Returns
-    -------
-    str
-        The text.
-    """
-    if not isinstance(value, float):
-        return str(value)
-    return "-" if value != value else "∞" if value == float("inf") else f"{value:.4g}"
 
 
 def dynamics_sections(layers: Sequence[LayerDynamics]) -> list[Section]:
@@ -180,7 +164,7 @@ def comparison_sections(changes: pd.DataFrame, before: str, after: str) -> list[
     list of Section
         One.
     """
-    shown = changes.assign(measure=changes["measure"].map(_LABELS))
+    shown = changes.assign(measure=changes["measure"].map(LABELS | {"weight_change": "norm of the change"}))
     heads = {
         "name": "matrix",
         "measure": "measure",
@@ -204,12 +188,17 @@ def _layer_section(layer: LayerDynamics) -> Section:
         {10 ** min(layer.growth.log10_peaks.max(), 300.0):.3g} times.
     """
     pictures = [_growth_picture(layer), _steps_picture(layer), _exponents_picture(layer)]
-    if layer.jacobian.portrait is not None:
-        pictures.append(_jacobian_picture(layer, layer.jacobian.portrait))
+    for detail, where in (
+        (layer.jacobian, "at the mean state and input"),
+        (layer.worst, "where its norm along the data is largest"),
+    ):
+        if detail.portrait is not None:
+            pictures.append(_jacobian_picture(detail, detail.portrait, where))
     tables = []
     if layer.points is not None and len(layer.points):
         pictures += _points_pictures(layer.points)
-        tables.append(_points_table(layer.points))
+        pictures += _portraits_at_points(layer.points, layer.portraits)
+        tables.append(_points_table(layer.points, layer.reaches))
     return Section(f"Dynamics of {layer.name} on data", [prose(text)], tables, pictures)
 
 
@@ -244,16 +233,32 @@ def _exponents_picture(layer: LayerDynamics) -> Picture:
     return Picture("Lyapunov exponents", caption, prose(alt), figure_png(draw_exponents(layer.lyapunov)))
 
 
-def _jacobian_picture(layer: LayerDynamics, portrait: Pseudospectrum) -> Picture:
-    radius, norm = (
-        layer.jacobian.values.get(name, math.nan) for name in ("spectral_radius", "spectral_norm")
-    )
+def _jacobian_picture(detail: MatrixDetail, portrait: Pseudospectrum, where: str) -> Picture:
+    names = ("spectral_radius", "spectral_norm", "pseudospectral_radius")
+    radius, norm, reach = (number(detail.values.get(name, math.nan)) for name in names)
     alt = f"""
-        Eigenvalues and pseudospectra of the state Jacobian at the mean state and input: spectral radius
-        {number(radius)}, norm {number(norm)}.
+        Eigenvalues and pseudospectra of the state Jacobian {where}: spectral radius {radius}, norm {norm},
+        pseudospectral radius {reach}.
     """
-    caption = "The matrix that carries a small disturbance through one step, at the mean state and input."
-    return Picture("State Jacobian at the mean state", caption, prose(alt), portrait_png(portrait))
+    caption = f"The matrix that carries a small disturbance through one step, {where}."
+    return Picture(f"State Jacobian {where}", caption, prose(alt), portrait_png(portrait))
+
+
+def _portraits_at_points(points: FixedPoints, portraits: Sequence[Pseudospectrum]) -> list[Picture]:
+    caption = """
+        State Jacobian at this point: where a contour leaves the unit circle, so small a change of the
+        Jacobian can turn stable into unstable there.
+    """
+    return [
+        Picture(
+            title=f"At point {place + 1}: {points.kinds[place]}",
+            caption=prose(caption),
+            alt=f"Eigenvalues and pseudospectra at point {place + 1}, spectral radius "
+            f"{number(float(points.spectral_radii[place]))}.",
+            png=portrait_png(portrait),
+        )
+        for place, portrait in enumerate(portraits)
+    ]
 
 
 def _points_pictures(points: FixedPoints) -> list[Picture]:
@@ -269,7 +274,7 @@ def _points_pictures(points: FixedPoints) -> list[Picture]:
     ]
 
 
-def _points_table(points: FixedPoints) -> Table:
+def _points_table(points: FixedPoints, reaches: NDArray[np.float64]) -> Table:
     rows = [
         [
             Cell(f"{place + 1}"),
@@ -277,6 +282,7 @@ def _points_table(points: FixedPoints) -> Table:
             Cell(number(float(points.speeds[place]))),
             Cell(number(float(points.errors[place]))),
             Cell(number(float(points.spectral_radii[place]))),
+            Cell(number(float(reaches[place])) if len(reaches) else number(math.nan)),
             Cell(str(points.unstable_dimensions[place])),
             Cell(str(points.found[place])),
         ]
@@ -288,8 +294,13 @@ def _points_table(points: FixedPoints) -> Table:
         "speed",
         "error",
         "spectral radius",
+        "pseudospectral radius",
         "unstable directions",
         "starts that led there",
     )
     notes = [f"The first {_POINTS} of {len(points)}."] if len(points) > _POINTS else []
     return Table("Fixed and slow points", "At the mean input.", heads, rows, notes)
+
+
+def _cell(value: Any) -> Cell:
+    return Cell(number(value) if isinstance(value, float) else str(value))

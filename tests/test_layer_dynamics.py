@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import spectra
 from rnn.cells import UnrolledCell
 from rnn.drives import cell_drive
 from rnn.layer_dynamics import dynamics_findings, layer_dynamics
@@ -30,6 +31,9 @@ def test_around_rest_a_layer_is_its_matrix():
     assert found.growth.norms[0, 1] == pytest.approx(np.linalg.norm(W @ W, 2))
     assert found.points.kinds.tolist() == ["attractor"]
     assert found.failures == ()
+    assert found.worst.values["spectral_norm"] == pytest.approx(np.linalg.norm(W, 2))
+    assert found.reaches == pytest.approx([spectra.pseudospectral_radius(W, 0.1).value])
+    np.testing.assert_allclose(sorted(found.portraits[0].eigenvalues.real), [0.3, 0.5], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -70,4 +74,5 @@ def test_steps_behind_the_end_of_a_sequence_are_left_out():
     model = build_model(ModelConfig("gru", features=2, steps=5, hidden=3))
     drive = cell_drive(model, torch.randn(2, 5, 2), lengths=[5, 2])
     found = layer_dynamics(drive, epsilon=0.1, quick=True)
+    assert found.worst.values["spectral_norm"] == pytest.approx(np.nanmax(found.norms))
     assert np.isnan(found.radii).tolist() == [[False] * 5, [False] * 2 + [True] * 3]

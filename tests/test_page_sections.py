@@ -24,7 +24,7 @@ def found():
 
 def test_numbers_of_a_table():
     texts = [number(value) for value in (0.123456, np.inf, np.nan, 3, "x", 1e-20)]
-    assert texts == ["0.1235", "∞", "-", "3", "x", "1e-20"]
+    assert texts == ["0.1235", "∞", "\N{EN DASH}", "3", "x", "1e-20"]
 
 
 def test_a_table_shows_the_wanted_columns_in_order():
@@ -45,8 +45,10 @@ def test_the_part_about_a_layer_says_its_numbers(found):
         "Growth along the data",
         "Step by step",
         "Lyapunov exponents",
-        "State Jacobian at the mean state",
+        "State Jacobian at the mean state and input",
     ]
+    assert "State Jacobian where its norm along the data is largest" in titles
+    assert f"At point 1: {layer.points.kinds[0]}" in titles
     assert all(picture.png[1:4] == b"PNG" and len(picture.alt) > 40 for picture in section.pictures)
     assert len(section.tables[0].rows) == len(layer.points)
     assert all(len(row) == len(section.tables[0].heads) for row in section.tables[0].rows)
