@@ -47,7 +47,7 @@ def attack(
         True labels, 0 to C - 1.
     method : {"fgsm", "pgd"}
         The attack; see `rnn.attacks`.
-    norm : {"linf", "l2"}
+    norm : {"linf", "l2", "l1"}
         Norm of the perturbation over all dimensions but the first.
     budget : float
         Largest norm, in the units of `x`; 0 gives the clean accuracy.
@@ -104,7 +104,7 @@ def attack(
         fooled=success & right,
         clean_correct=right,
         perturbed=perturbed,
-        distances=_distances(perturbed, bench.x, threat.norm),
+        distances=threat.length(perturbed.double() - bench.x.double()).cpu().numpy(),
         method=method,
         norm=threat.norm,
         budget=threat.budget,
@@ -136,7 +136,7 @@ def robustness(
         True labels.
     methods : sequence of str, or mapping of str to options
         The attacks, as ["fgsm", "pgd"] or {"pgd": {"steps": 20}}.
-    norm : {"linf", "l2"}
+    norm : {"linf", "l2", "l1"}
         Norm of the perturbations.
     budgets : sequence of float
         Largest norms; sorted, repeated ones once.
@@ -264,12 +264,6 @@ def _checked_budgets(budgets: object) -> list[float]:
     if not sizes:
         raise ValueError("budgets is empty; expected at least one number >= 0")
     return sizes
-
-
-def _distances(perturbed: Tensor, x: Tensor, norm: str) -> Floats:
-    delta = (perturbed.double() - x.double()).flatten(1)
-    lengths = delta.abs().amax(1) if norm == "linf" else delta.norm(dim=1)
-    return lengths.cpu().numpy()
 
 
 def _curve(

@@ -8,7 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
+
+FRAMES = ("all", "each", "worst")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -17,17 +19,21 @@ class Threat:
 
     Attributes
     ----------
-    norm : {"linf", "l2"}
-        Largest entry, or Euclidean length over all dimensions but the first.
+    norm : {"linf", "l2", "l1"}
+        Largest entry, Euclidean length, or sum of the absolute values.
     budget : float
         Largest allowed norm, in the units of the input.
     bounds : tuple of float, or None
         Range of valid inputs.
+    frames : {"all", "each"}
+        What the norm is taken over: all dimensions but the first, or those of each frame (N, T, ...) alone,
+        so that every frame may be moved by the whole budget.
     """
 
     norm: str
     budget: float
     bounds: tuple[float, float] | None
+    frames: str = "all"
 
     def project(self, candidate: Tensor, x: Tensor) -> Tensor:
         """Move `candidate` into the allowed set around `x`.
@@ -40,33 +46,40 @@ class Threat:
         Returns
         -------
         Tensor, shape (N, ...)
-            At most `budget` away from `x`, measured exactly (for l2 up to a relative 1e-6).
+            At most `budget` away from `x`, measured exactly (for l2 up to a relative 1e-6, for l1 1e-9).
 
         Notes
         -----
         The budget is rounded down to the precision of x. The sum x + δ rounds too, and for a small budget
         half a unit in the last place of x is not small beside δ: where the rounded step is longer than δ, the
         next number towards x is taken.
+
+        In linf and l1 the result is the point of budget and bounds together that is nearest to `candidate`
+        (l1: Croce and Hein 2021, section 2), in l2 that of the budget, then moved inside the bounds.
         """
-        delta = candidate - x
+        base = self._rows(x)
+        delta = self._rows(candidate) - base
         if self.norm == "linf":
             largest = _at_most(self.budget, delta.dtype)
             delta = delta.clamp(-largest, largest)
             allowed = torch.full_like(delta, self.budget, dtype=torch.float64)
-        else:
-            length = torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64)
+            result = base + delta
+        elif self.norm == "l2":
+            length = torch.linalg.vector_norm(delta, dim=1, keepdim=True, dtype=torch.float64)
             shrink = (self.budget / length.clamp_min(1e-300)).clamp_max(1.0)
-            allowed = delta.double().abs() * per_example(shrink, delta)  # also for a subnormal delta
-            delta = delta * per_example(shrink, delta).to(delta.dtype)
-        result = x + delta
+            allowed = delta.double().abs() * shrink  # also for a subnormal delta
+            result = base + delta * shrink.to(delta.dtype)
+        else:
+            allowed = _shortened(delta.double(), self._room(delta, base), self.budget)
+            result = (base.double() + allowed * delta.sign()).to(base.dtype)
         if self.bounds is not None:
             largest_float = torch.finfo(result.dtype).max  # bounds beyond it bind nothing
             result = result.clamp(max(self.bounds[0], -largest_float), min(self.bounds[1], largest_float))
-        too_far = (result.double() - x.double()).abs() > allowed
-        return torch.where(too_far, torch.nextafter(result, x), result)
+        too_far = (result.double() - base.double()).abs() > allowed
+        return torch.where(too_far, torch.nextafter(result, base), result).view_as(x)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """Give the direction of unit norm along which the gradient promises most: sign(g), or g / ‖g‖.
+        """Give a direction of unit norm along the gradient: sign(g), g / ‖g‖, or in l1 g / ‖g‖₁.
 
         Parameters
         ----------
@@ -77,18 +90,22 @@ class Threat:
         -------
         Tensor, shape (N, ...)
             The directions; 0 where the gradient is 0.
+
+        Notes
+        -----
+        In linf and l2 no other direction of unit norm promises more. In l1 that would be a single entry; g
+        itself, as others take it too, moves many, and `project` keeps the most promising of a long step.
         """
         if self.norm == "linf":
             return gradient.sign()
-        flat = gradient.flatten(1)
-        tiny = torch.finfo(flat.dtype).tiny
-        flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(
-            tiny
-        )  # squares of tiny entries would underflow
-        return (flat / flat.norm(dim=1, keepdim=True).clamp_min(tiny)).view_as(gradient)
+        rows = self._rows(gradient)
+        tiny = torch.finfo(rows.dtype).tiny
+        rows = rows / rows.abs().amax(1, keepdim=True).clamp_min(tiny)  # squares of tiny ones would underflow
+        order = 2 if self.norm == "l2" else 1
+        return (rows / rows.norm(p=order, dim=1, keepdim=True).clamp_min(tiny)).view_as(gradient)
 
     def scatter(self, noise: Tensor, x: Tensor) -> Tensor:
-        """Give a random point of the allowed set: uniform in the cube, or on the sphere.
+        """Give a random allowed point: uniform in the cube, on the sphere, or on the surface of the l1 ball.
 
         Parameters
         ----------
@@ -102,8 +119,59 @@ class Threat:
         Tensor, shape (N, ...)
             The points.
         """
-        unit = torch.erf(noise / math.sqrt(2.0)) if self.norm == "linf" else self.ascent(noise)
+        if self.norm == "linf":
+            unit = torch.erf(noise / math.sqrt(2.0))
+        elif self.norm == "l2":
+            unit = self.ascent(noise)
+        else:  # exponential lengths over their sum are uniform on a simplex
+            beyond = torch.erfc(noise.double().abs() / math.sqrt(2.0)).clamp_min(1e-300)
+            unit = self.ascent((-beyond.log() * noise.sign()).to(noise.dtype))
         return self.project(x + self.budget * unit, x)
+
+    def length(self, delta: Tensor) -> Tensor:
+        """Give the norm of each perturbation; with frames "each" that of the largest frame.
+
+        Parameters
+        ----------
+        delta : Tensor, shape (N, ...)
+            The perturbations.
+
+        Returns
+        -------
+        Tensor of float64, shape (N,)
+            Their norms.
+        """
+        order = {"linf": math.inf, "l2": 2, "l1": 1}[self.norm]
+        norms = torch.linalg.vector_norm(self._rows(delta).double(), ord=order, dim=1)
+        return norms.view(len(delta), -1).amax(1)
+
+    def slope(self, gradient: Tensor) -> Tensor:
+        """Give the dual norm of each gradient: how much a unit of budget promises at most.
+
+        Parameters
+        ----------
+        gradient : Tensor, shape (N, ...)
+            One gradient per example.
+
+        Returns
+        -------
+        Tensor of float64, shape (N,)
+            The largest inner product with a perturbation of norm 1, bounds left aside.
+        """
+        order = {"linf": 1, "l2": 2, "l1": math.inf}[self.norm]
+        norms = torch.linalg.vector_norm(self._rows(gradient).double(), ord=order, dim=1)
+        return norms.view(len(gradient), -1).sum(1)
+
+    def _rows(self, values: Tensor) -> Tensor:
+        """View a batch as one row for each thing that has a budget of its own."""
+        return values.reshape(-1, math.prod(values.shape[2:])) if self.frames == "each" else values.flatten(1)
+
+    def _room(self, delta: Tensor, base: Tensor) -> Tensor:
+        """How far each entry may go in the direction of delta before it leaves the bounds."""
+        if self.bounds is None:
+            return torch.full_like(delta, math.inf, dtype=torch.float64)
+        low, high = self.bounds
+        return torch.where(delta > 0, high - base.double(), base.double() - low)
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:
@@ -122,6 +190,26 @@ def per_example(values: Tensor, like: Tensor) -> Tensor:
         The same numbers.
     """
     return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _shortened(delta: Tensor, room: Tensor, budget: float) -> Tensor:
+    """Shorten each row to min(max(|δ| - λ, 0), room), with the least λ that meets the budget."""
+    # The sum falls in λ and is linear between the knots |δ| and |δ| - room: going down from the largest knot,
+    # an entry begins to grow at the former and stops at the latter.
+    size = delta.abs()
+    room = torch.minimum(room, size)
+    knots, order = torch.cat((size, size - room), 1).sort(1, descending=True)
+    ones = torch.ones_like(size)
+    growing = torch.cat((ones, -ones), 1).gather(1, order).cumsum(1)
+    total = torch.zeros_like(knots)  # at each knot
+    total[:, 1:] = (growing[:, :-1] * -knots.diff(dim=1)).cumsum(1)
+    last = ((total <= budget).cumprod(1).sum(1, keepdim=True) - 1).clamp_min(
+        0
+    )  # knot before the budget is met
+    excess = knots.gather(1, last) - (budget - total.gather(1, last)) / growing.gather(1, last).clamp_min(1)
+    within = room.sum(1, keepdim=True) <= budget
+    result = torch.minimum((size - torch.where(within, 0.0, excess)).clamp_min(0), room)
+    return result * (budget / result.sum(1, keepdim=True).clamp_min(1e-300)).clamp_max(1)  # λ was rounded
 
 
 def _at_most(budget: float, dtype: torch.dtype) -> float:

@@ -80,11 +80,11 @@ def foolbox_counts(kind: str, norm: str, budgets: list[float]) -> list[int]:
                 return output[0] if isinstance(output, tuple) else output
 
         judged = foolbox.PyTorchModel(First().eval(), bounds=BOUNDS, device="cpu")
-        method = (
-            foolbox.attacks.LinfFastGradientAttack()
-            if norm == "linf"
-            else foolbox.attacks.L2FastGradientAttack()
-        )
+        method = {
+            "linf": foolbox.attacks.LinfFastGradientAttack,
+            "l2": foolbox.attacks.L2FastGradientAttack,
+            "l1": foolbox.attacks.L1FastGradientAttack,
+        }[norm]()
         _, _, success = method(judged, X, Y, epsilons=budgets)
     return (~success).sum(1).tolist()
 
@@ -92,7 +92,11 @@ def foolbox_counts(kind: str, norm: str, budgets: list[float]) -> list[int]:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", [*CELLS, "layered"])
 def test_fgsm_gives_exactly_the_robust_counts_of_foolbox(kind: str, norm: str) -> None:
-    budgets = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4] if norm == "linf" else [0.0, 0.1, 0.2, 0.4, 0.8, 1.6]
+    budgets = {
+        "linf": [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4],
+        "l2": [0.0, 0.1, 0.2, 0.4, 0.8, 1.6],
+        "l1": [0.0, 0.5, 1.0, 2.0, 4.0, 8.0],
+    }[norm]
     ours = [
         int((~attack(trained(kind), X, Y, method="fgsm", norm=norm, budget=b, bounds=BOUNDS).success).sum())
         for b in budgets
@@ -117,9 +121,9 @@ def test_a_result_is_what_the_model_says(kind: str, method: str, norm: str) -> N
     assert result.success_rate == pytest.approx((~final).double().mean().item())
     assert result.clean_accuracy == pytest.approx(clean.double().mean().item())
     delta = (result.perturbed.double() - X.double()).flatten(1).numpy()
-    measured = np.abs(delta).max(1) if norm == "linf" else np.linalg.norm(delta, axis=1)
+    measured = np.linalg.norm(delta, {"linf": np.inf, "l2": 2, "l1": 1}[norm], axis=1)
     np.testing.assert_allclose(result.distances, measured, rtol=1e-12)
-    assert result.distances.max() <= 0.2 * (1 + (1e-6 if norm == "l2" else 0))
+    assert result.distances.max() <= 0.2 * (1 + (0 if norm == "linf" else 1e-6))
     assert result.perturbed.min() >= 0
     assert result.perturbed.max() <= 1
     assert torch.equal(result.perturbed[~clean], X[~clean])
@@ -181,7 +185,7 @@ def test_budgets_and_bounds_are_kept(
     budget: float, norm: str, method: str, bounds: tuple[float, float] | None, seed: int
 ) -> None:
     result = run(x=FEW[:8], y=LABELS[:8], budget=budget, norm=norm, method=method, bounds=bounds, rng=seed)
-    assert result.distances.max() <= budget * (1 + (1e-6 if norm == "l2" else 0))
+    assert result.distances.max() <= budget * (1 + (0 if norm == "linf" else 1e-6))
     if bounds is not None:
         assert result.perturbed.min() >= 0
         assert result.perturbed.max() <= 1
@@ -441,11 +445,11 @@ def test_turned_examples_are_not_attacked_again() -> None:
 @pytest.mark.parametrize("kind", ["gru", "feedforward"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_curves_never_rise_and_agree_with_attacks(kind: str, norm: str) -> None:
-    budgets = [0.2, 0.0, 0.02, 0.1, 0.05, 0.1]
+    budgets = [size * (8 if norm == "l1" else 1) for size in (0.2, 0.0, 0.02, 0.1, 0.05, 0.1)]
     curve = robustness(
         trained(kind), X[:150], Y[:150], methods=["fgsm", "pgd"], norm=norm, budgets=budgets, bounds=BOUNDS
     )
-    assert curve.budgets.tolist() == [0.0, 0.02, 0.05, 0.1, 0.2]
+    assert curve.budgets.tolist() == sorted(set(budgets))
     assert (np.diff(curve.accuracy) <= 0).all()
     clean = predictions(trained(kind), X[:150]) == Y[:150]
     assert curve.accuracy[0] == curve.clean_accuracy == pytest.approx(clean.double().mean().item())
@@ -457,7 +461,7 @@ def test_curves_never_rise_and_agree_with_attacks(kind: str, norm: str) -> None:
         )
         assert accuracy <= 1 - one_step.success_rate
     smallest = set(curve.minimal_budget)
-    assert smallest <= {0.0, 0.02, 0.05, 0.1, 0.2, np.inf}
+    assert smallest <= {*budgets, np.inf}
     assert len(smallest) >= 4
 
 
@@ -536,7 +540,7 @@ def test_nothing_to_fool_has_no_fooling_rate() -> None:
     ("changes", "error", "message"),
     [
         ({"method": "cw"}, ValueError, "method is 'cw'; expected one of 'fgsm', 'pgd'"),
-        ({"norm": "l1"}, ValueError, "norm is 'l1'; expected one of 'linf', 'l2'"),
+        ({"norm": "l0"}, ValueError, "norm is 'l0'; expected one of 'linf', 'l2', 'l1'"),
         ({"budget": -0.1}, ValueError, r"budget is -0\.1; expected a number >= 0"),
         ({"budget": float("nan")}, ValueError, "budget is nan"),
         ({"budget": "big"}, TypeError, "budget is 'big'; expected a real number"),
