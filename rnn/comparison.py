@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnn.diagnosis import LEVELS, Diagnosis, frame_csv, frame_markdown, frame_records, marked, matrices
+from rnn.diagnosis import Diagnosis
 from rnn.examination import diagnose
-from rnn.findings import Finding, grouped_lines
-from rnn.measures import MEASURES
+from rnn.findings import LEVELS, Finding, grouped_lines
+from rnn.frames import frame_csv, frame_markdown, frame_records, marked
+from rnn.measures import LABELS
 from rnn.page_sections import comparison_sections
-from rnn.report import prose
+from rnn.report import counted, prose
 from rnn.weights import NamedMatrices, named_matrices
 from spectra.checks import callback
 from spectra.errors import UnsupportedModelError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("name", "measure", "before", "after", "change", "ratio")
-_LABELS = {measure.name: measure.label for measure in MEASURES}
 _CHANGED = 0.1  # relative change of a measure of non-normality that is worth a word
 _NON_NORMALITY = (
     "henrici_departure_relative",
@@ -64,6 +64,10 @@ class Comparison:
         return max((finding.level for finding in found), key=LEVELS.index, default="pass")
 
     @property
+    def _count(self) -> str:
+        return counted(self.table["name"].nunique(), "matrix", "matrices")
+
+    @property
     def summary(self) -> pd.DataFrame:
         """One row per square matrix, with a column per measure: "before -> after"."""
         both = [f"{row.before:.4g} -> {row.after:.4g}" for row in self.table.itertuples()]
@@ -77,11 +81,10 @@ class Comparison:
         )
 
     def __str__(self) -> str:
-        count = self.table["name"].nunique()
-        return "\n".join([f"{matrices(count)} compared", *grouped_lines(self.findings)])
+        return "\n".join([f"{self._count} compared", *grouped_lines(self.findings)])
 
     def __repr__(self) -> str:
-        return f"Comparison of {matrices(self.table['name'].nunique())}: {len(self.findings)} findings"
+        return f"Comparison of {self._count}: {len(self.findings)} findings"
 
     def _repr_html_(self) -> str:
         return f"<pre>{len(self.findings)} findings</pre>{self.table.to_html()}"
@@ -263,7 +266,7 @@ def _direction(start: pd.Series[float], end: pd.Series[float]) -> str:
         if name == "kreiss_constant" and math.inf in (start.get(name), end.get(name)):
             continue  # that says where the eigenvalues are
         if name in start.index and abs(_log_ratio(start[name], end[name])) > math.log1p(_CHANGED):
-            text = f"{_LABELS[name]} {start[name]:.3g} -> {end[name]:.3g}"
+            text = f"{LABELS[name]} {start[name]:.3g} -> {end[name]:.3g}"
             words["more" if end[name] > start[name] else "less"].append(text)
     if not words["more"] and not words["less"]:
         return f"no measure of non-normality changed by more than {_CHANGED:.0%}"

@@ -18,7 +18,7 @@ from rnn.findings import Finding, grouped
 from rnn.matrix_cards import Card, card_tables, matrix_card
 from rnn.matrix_words import number
 from rnn.primer import examples
-from rnn.report import Section, check_tables, render_page
+from rnn.report import Section, check_tables, counted, render_page
 from rnn.terms import TERMS, linked
 from spectra import __version__
 from spectra.threads import Progress
@@ -205,13 +205,13 @@ def _worst(levels: Iterable[str]) -> str:
 
 
 def _verdict(contents: PageContents, cards: Sequence[Card], counts: Counter[str]) -> str:
-    total = f"{len(cards)} {'matrix' if len(cards) == 1 else 'matrices'}"
+    total = counted(len(cards), "matrix", "matrices")
     if counts["warning"]:
         concerned = sum(card.level == "warning" for card in cards)
-        text = f"Needs attention: {_counted(counts['warning'], 'warning')}"
+        text = f"Needs attention: {counted(counts['warning'], 'warning')}"
         text += f", on {concerned} of {total}." if concerned else "."
     elif counts["notice"]:
-        text = f"No warnings; {_counted(counts['notice'], 'notice')} to keep in mind, for {total}."
+        text = f"No warnings; {counted(counts['notice'], 'notice')} to keep in mind, for {total}."
     elif cards:
         text = f"Nothing that calls for action was found in {total}."
     else:
@@ -219,12 +219,8 @@ def _verdict(contents: PageContents, cards: Sequence[Card], counts: Counter[str]
     unknown = len(contents.unrecognised)
     if unknown:
         verb = "was not understood and is" if unknown == 1 else "were not understood and are"
-        text += f" {_counted(unknown, 'entry', 'entries')} of the file {verb} not judged."
+        text += f" {counted(unknown, 'entry', 'entries')} of the file {verb} not judged."
     return text
-
-
-def _counted(count: int, singular: str, plural: str = "") -> str:
-    return f"{count} {singular if count == 1 else plural or singular + 's'}"
 
 
 def _facts(contents: PageContents) -> list[tuple[str, str]]:

@@ -11,9 +11,9 @@ import numpy as np
 from rnn.detail_figures import distribution_png, growth_png, portrait_png, thumbnail_png
 from rnn.details import MatrixDetail
 from rnn.matrix_words import measure_rows, number, row_words, sentences
-from rnn.measures import MEASURES
+from rnn.measures import LABELS
 from rnn.picture_words import distribution_words, growth_words, portrait_words
-from rnn.report import Picture
+from rnn.report import Picture, counted
 
 _SQUARE_KEYS = (
     "spectral_radius",
@@ -31,7 +31,6 @@ _OTHER_KEYS = (
     "singular_value_outliers",
     "marchenko_pastur_distance",
 )
-_LABELS = {measure.name: measure.label for measure in MEASURES}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +128,7 @@ def matrix_card(
     """
     square = row["rows"] == row["columns"]
     values = {**row, **(detail.values if detail is not None else {})}
-    keys = [(_LABELS[key], _float(values.get(key))) for key in (_SQUARE_KEYS if square else _OTHER_KEYS)]
+    keys = [(LABELS[key], _float(values.get(key))) for key in (_SQUARE_KEYS if square else _OTHER_KEYS)]
     pictures, notes = _pictures(detail) if detail is not None and pictured else ([], [])
     portrait = detail.portrait if detail is not None and pictured else None
     return Card(
@@ -169,9 +168,9 @@ def card_tables(cards: Sequence[Card]) -> list[CardTable]:
     tables = []
     for (role, square), members in ordered:
         shape = "square" if square else "rectangular"
-        noun = "matrix" if len(members) == 1 else "matrices"
+        title = f"{role.capitalize()}: {counted(len(members), f'{shape} matrix', f'{shape} matrices')}"
         heads = [label for label, _ in members[0].keys]
-        tables.append(CardTable(f"{role.capitalize()}: {len(members)} {shape} {noun}", heads, members))
+        tables.append(CardTable(title, heads, members))
     return tables
 
 

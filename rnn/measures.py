@@ -160,6 +160,7 @@ MEASURES = (
         studied=False,
     ),
 )
+LABELS = {measure.name: measure.label for measure in MEASURES}
 STUDIED = tuple(measure for measure in MEASURES if measure.studied)
 
 
@@ -185,11 +186,10 @@ def column_label(column: str) -> str:
     if outcome:
         what, method, norm, budget = outcome.groups()
         return f"{what} rate, {method.upper()}, {'L∞' if norm == 'linf' else 'L2'} {budget}"
-    labels = {measure.name: measure.label for measure in MEASURES}
     prefix, _, rest = column.partition("_")
-    if column in labels or rest not in labels:
-        return labels.get(column, column)
-    return f"Jacobian: {labels[rest]}" if prefix == "jacobian" else f"gate {prefix}: {labels[rest]}"
+    if column in LABELS or rest not in LABELS:
+        return LABELS.get(column, column)
+    return f"Jacobian: {LABELS[rest]}" if prefix == "jacobian" else f"gate {prefix}: {LABELS[rest]}"
 
 
 def matrix_measures(A: ArrayLike, *, epsilon: float = EPSILON) -> dict[str, float]:

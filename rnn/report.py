@@ -246,6 +246,29 @@ def visible(text: str) -> str:
     )
 
 
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """Give a number of things in words.
+
+    Parameters
+    ----------
+    count : int
+        The number.
+    singular, plural : str
+        What one is called, and several; left out, the plural has an s more.
+
+    Returns
+    -------
+    str
+        Number and noun.
+
+    Examples
+    --------
+    >>> counted(1, "matrix", "matrices"), counted(0, "warning")
+    ('1 matrix', '0 warnings')
+    """
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"
+
+
 def prose(text: str) -> str:
     """Give a text with every run of spaces and line ends as one space; no-break spaces stay.
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from rnn.diagnosis import COLUMNS, frame_csv, frame_markdown, marked, plain
+from rnn.diagnosis import COLUMNS
 from rnn.examination import diagnose
+from rnn.frames import frame_csv, frame_markdown, marked, plain
 from rnn.number_formats import NUMBER_FORMATS
 
 

@@ -153,6 +153,7 @@ ORDER = [
     "rnn.diagnosis_page",
     "rnn.layer_dynamics",
     "rnn.network_dynamics",
+    "rnn.frames",
     "rnn.dynamics_figures",
     "rnn.page_sections",
     "rnn.diagnosis",
