@@ -166,11 +166,12 @@ def pseudospectrum(
     figure: Annotated[Path | None, typer.Option(help="Draw it here.", metavar="FILE.png")] = None,
 ) -> None:
     """Compute pseudospectra of a matrix: a table, and if wanted the grid and a figure."""
-    from rnn.files import check_distinct, check_target, read_matrix, write_whole
+    from rnn.files import check_distinct, check_spared, check_target, read_matrix, write_whole
 
     check_target(out, "--out")
     check_target(figure, "--figure", (".png",))
     check_distinct(out, "--out", figure, "--figure")
+    check_spared({"--out": out, "--figure": figure}, (file,))
     wanted = _numbers(epsilons, "--epsilons")
     window = None if region is None else _numbers(region, "--region")
     size = _whole_numbers(shape, "--shape")
@@ -331,12 +332,13 @@ def diagnose(
     threads: options.Threads = None,
 ) -> None:
     """Measure every matrix of a trained network, and say what is worth knowing."""
-    from rnn.files import check_targets, write_whole
+    from rnn.files import check_spared, check_targets, write_whole
 
     to_stdout = json_file == Path("-")
     targets = {"--html": html_file, "--csv": csv_file, "--markdown": markdown_file}
     targets["--json"] = None if to_stdout else json_file
     check_targets(targets)
+    check_spared(targets, (checkpoint, after, None if data is None else Path(data)))
     if fail_on not in (None, "notice", "warning"):
         raise ValueError(f"--fail-on is {fail_on!r}; expected notice or warning")
     if model is not None and data is None:

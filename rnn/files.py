@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from spectra.checks import square_matrix
 from spectra.results import replaced_file
+
+_REPORTS = {".html", ".csv", ".md"}  # endings of what is written beside weights and is no part of them
 
 
 def read_matrix(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -127,6 +129,30 @@ def check_targets(targets: Mapping[str, Path | None]) -> None:
         check_target(path, name)
     for (name, path), (other, second) in itertools.combinations(sorted(targets.items()), 2):
         check_distinct(path, name, second, other)
+
+
+def check_spared(targets: Mapping[str, Path | None], sources: Iterable[Path | None]) -> None:
+    """Refuse to replace what is read: the weights, the data, or files of a folder of weights.
+
+    Parameters
+    ----------
+    targets : mapping of str to Path or None
+        The files to write later, by the options that name them.
+    sources : iterable of Path or None
+        Files and folders to read.
+
+    Raises
+    ------
+    ValueError
+        If a target is a source, or a file in a source that may be part of it: any that is there and does not
+        end in .html, .csv or .md.
+    """
+    wanted = [(name, path) for name, path in targets.items() if path is not None]
+    for (name, path), source in itertools.product(wanted, [one for one in sources if one is not None]):
+        target, read = Path(os.path.realpath(path)), Path(os.path.realpath(source))
+        part = read.is_dir() and read in target.parents and target.suffix.lower() not in _REPORTS
+        if target == read or (part and target.exists()):
+            raise ValueError(f"{name} is {path}, which is read and would be replaced; name another file")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -396,6 +396,14 @@ def test_diagnose_runs_data_through_the_network(spectra: Here, model: Path, tmp_
     assert "data is 'moons'; expected" in spectra.refusal("diagnose", model, "--data", "moons")
 
 
+def test_what_is_read_is_not_replaced(spectra: Here, model: Path, matrix: Path) -> None:
+    before = model.read_bytes(), matrix.read_bytes()
+    assert "would be replaced" in spectra.refusal("diagnose", model, "--json", model)
+    assert "would be replaced" in spectra.refusal("diagnose", model, "--data", matrix, "--csv", matrix)
+    assert "would be replaced" in spectra.refusal("pseudospectrum", matrix, "--out", matrix)
+    assert before == (model.read_bytes(), matrix.read_bytes())
+
+
 LOUD = """
 import sys
 from torch import nn

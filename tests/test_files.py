@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnn.files import check_distinct, check_target, read_matrix, write_whole
+from rnn.files import check_distinct, check_spared, check_target, read_matrix, write_whole
 
 
 def written(path: Path, array: np.ndarray) -> Path:
@@ -146,3 +146,24 @@ def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> N
     path = tmp_path / ("x" * 255)
     write_whole(path, "content")
     assert path.read_text() == "content"
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    for name in ("model.safetensors", "config.json", "report.html"):
+        (folder / name).touch()
+    (tmp_path / "link.json").symlink_to(weights)
+    check_spared({"--json": tmp_path / "a.json", "--html": None}, (weights, None))
+    check_spared({"--json": folder / "new.json", "--html": folder / "report.html"}, (folder,))
+    for target, source in [
+        (weights, weights),
+        (tmp_path / "link.json", weights),
+        (folder / "config.json", folder),
+        (tmp_path / "link.json", folder),
+    ]:
+        with pytest.raises(
+            ValueError, match=f"--json is .*{target.name}, which is read and would be replaced"
+        ):
+            check_spared({"--json": target}, (None, source))
