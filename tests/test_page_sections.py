@@ -10,7 +10,6 @@ from rnn.page_sections import (
     comparison_sections,
     dynamics_sections,
     lipschitz_sections,
-    number,
     rounding_sections,
     table_of,
 )
@@ -23,8 +22,10 @@ def found():
 
 
 def test_numbers_of_a_table():
-    texts = [number(value) for value in (0.123456, np.inf, np.nan, 3, "x", 1e-20)]
-    assert texts == ["0.1235", "∞", "\N{EN DASH}", "3", "x", "1e-20"]
+    frame = pd.DataFrame({"a": [0.123456, -np.inf, np.nan, 1e-20], "b": [3, 4, 5, 6], "c": list("xyzw")})
+    table = table_of(frame, title="T", caption="", heads={"a": "A", "b": "B", "c": "C"})
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts == [["0.1235", "3", "x"], ["-∞", "4", "y"], ["\N{EN DASH}", "5", "z"], ["1e-20", "6", "w"]]
 
 
 def test_a_table_shows_the_wanted_columns_in_order():
