@@ -66,6 +66,8 @@ _ROOM_OF = {
     "RobustnessCurve": "verdicts",
     "attack": "harness",
     "robustness": "harness",
+    "WeightRobustness": "weight_perturbations",
+    "weight_robustness": "weight_perturbations",
     "Correlation": "study.statistics",
     "spearman": "study.statistics",
     "correlate": "study.statistics",
