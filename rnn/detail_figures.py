@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from rnn.images import figure_png
+from rnn.images import SMALL_DOTS, small_png
 from spectra.distribution import SpectralDistribution
 from spectra.results import Pseudospectrum
 from spectra.transients import TransientGrowth
@@ -13,8 +13,6 @@ from spectra.transients import TransientGrowth
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DOTS = 120  # to the inch
-_COLOURS = 64  # of the palette: a third of the bytes of full colour, and no difference to be seen
 _THUMBNAIL = 144  # pixels of its side
 
 
@@ -53,7 +51,7 @@ def thumbnail_png(result: Pseudospectrum) -> bytes:
     bytes
         The image, 144 by 144 pixels.
     """
-    axes = _axes(_THUMBNAIL / _DOTS, _THUMBNAIL / _DOTS, layout=None)
+    axes = _axes(_THUMBNAIL / SMALL_DOTS, _THUMBNAIL / SMALL_DOTS, layout=None)
     _draw_portrait(result, axes)
     legend = axes.get_legend()
     for artist in [*axes.texts, *([legend] if legend else [])]:
@@ -136,10 +134,10 @@ def _draw_portrait(result: Pseudospectrum, axes: Axes) -> None:
 def _axes(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Axes:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout=layout, dpi=_DOTS).add_subplot()
+    return Figure(figsize=(width, height), layout=layout, dpi=SMALL_DOTS).add_subplot()
 
 
 def _png(axes: Axes) -> bytes:
     figure = axes.get_figure(root=True)
     assert figure is not None
-    return figure_png(figure, dots=_DOTS, colours=_COLOURS)
+    return small_png(figure)

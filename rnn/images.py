@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart with any colour vision; markers tell apart without colour.
 STYLES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
 WIDE = 8  # a ratio of largest to smallest value from which an axis is logarithmic
+SMALL_DOTS = 120
+_PALETTE = 64  # colours: a third of the bytes of all of them, and no difference to be seen
 
 
 def empty_figure(width: float, height: float) -> Figure:
@@ -33,7 +35,7 @@ def empty_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def figure_png(figure: Figure, *, dots: int = 150, colours: int | None = None) -> bytes:
+def figure_png(figure: Figure, *, dots: int = 150) -> bytes:
     """Give a figure as a PNG image.
 
     Parameters
@@ -42,8 +44,6 @@ def figure_png(figure: Figure, *, dots: int = 150, colours: int | None = None) -
         The figure.
     dots : int
         How many to the inch.
-    colours : int, optional
-        Size of the palette, at most 256; all colours if left out.
 
     Returns
     -------
@@ -52,11 +52,25 @@ def figure_png(figure: Figure, *, dots: int = 150, colours: int | None = None) -
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dots)
-    if colours is None:
-        return buffer.getvalue()
+    return buffer.getvalue()
+
+
+def small_png(figure: Figure) -> bytes:
+    """Give a figure as a PNG image for a page that holds many.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+
+    Returns
+    -------
+    bytes
+        The image, `SMALL_DOTS` to the inch, with a palette.
+    """
     from PIL import Image
 
     small = io.BytesIO()
-    image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    image.save(small, "png", optimize=True)
+    image = Image.open(io.BytesIO(figure_png(figure, dots=SMALL_DOTS))).convert("RGB")
+    image.quantize(_PALETTE, dither=Image.Dither.NONE).save(small, "png", optimize=True)
     return small.getvalue()

@@ -19,7 +19,7 @@ from rnn.dynamics_figures import (
     draw_step_jacobians,
 )
 from rnn.equilibria import FixedPoints
-from rnn.images import figure_png
+from rnn.images import small_png
 from rnn.layer_dynamics import LayerDynamics
 from rnn.lipschitz import LipschitzBounds
 from rnn.matrix_words import number
@@ -210,7 +210,7 @@ def _growth_picture(layer: LayerDynamics) -> Picture:
         Jacobian alone {growth.log10_of_mean_jacobian[-1]:.2g}.
     """
     caption = "How far a small change of the first state can have grown after t steps."
-    return Picture("Growth along the data", caption, prose(alt), figure_png(draw_growth(growth)))
+    return Picture("Growth along the data", caption, prose(alt), small_png(draw_growth(growth)))
 
 
 def _steps_picture(layer: LayerDynamics) -> Picture:
@@ -220,7 +220,7 @@ def _steps_picture(layer: LayerDynamics) -> Picture:
         {radii:.3g}.
     """
     caption = "What one step alone can do, and what it does in the long run where it repeats."
-    return Picture("Step by step", caption, prose(alt), figure_png(draw_step_jacobians(layer)))
+    return Picture("Step by step", caption, prose(alt), small_png(draw_step_jacobians(layer)))
 
 
 def _exponents_picture(layer: LayerDynamics) -> Picture:
@@ -230,7 +230,7 @@ def _exponents_picture(layer: LayerDynamics) -> Picture:
         {int((exponents > 0).sum())} of them above 0.
     """
     caption = "Mean rates at which small disturbances grow (above 0) or die out, one for each direction."
-    return Picture("Lyapunov exponents", caption, prose(alt), figure_png(draw_exponents(layer.lyapunov)))
+    return Picture("Lyapunov exponents", caption, prose(alt), small_png(draw_exponents(layer.lyapunov)))
 
 
 def _jacobian_picture(detail: MatrixDetail, portrait: Pseudospectrum, where: str) -> Picture:
@@ -269,8 +269,8 @@ def _points_pictures(points: FixedPoints) -> list[Picture]:
     alt = f"{points}."
     outside = f"{alt} The largest modulus of an eigenvalue is {points.spectral_radii.max():.3g}."
     return [
-        Picture("Fixed and slow points", prose(where), alt, figure_png(draw_fixed_points(points))),
-        Picture("What they do to states nearby", values, outside, figure_png(draw_fixed_spectra(points))),
+        Picture("Fixed and slow points", prose(where), alt, small_png(draw_fixed_points(points))),
+        Picture("What they do to states nearby", values, outside, small_png(draw_fixed_spectra(points))),
     ]
 
 

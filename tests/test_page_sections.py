@@ -5,6 +5,7 @@ import torch
 
 from rnn.comparison import compare
 from rnn.examination import diagnose
+from rnn.matrix_words import number
 from rnn.models import ModelConfig, build_model
 from rnn.page_sections import (
     comparison_sections,
