@@ -71,9 +71,10 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except OSError as error:
-        return _refused(
-            error, f"{error.filename}: {error.strerror}; check the path" if error.filename else str(error)
-        )
+        if error.filename:
+            return _refused(error, f"{error.filename}: {error.strerror}; check the path")
+        lost = f"the output cannot be written ({error.strerror}); check where it goes"
+        return _refused(error, lost if error.strerror else str(error))
     except (ValueError, TypeError, MemoryError, ModuleNotFoundError) as error:
         return _refused(error, str(error))
     except Exception as error:

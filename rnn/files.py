@@ -77,10 +77,13 @@ def check_target(path: Path | None, name: str, endings: tuple[str, ...] = ()) ->
     Raises
     ------
     ValueError
-        If it is a folder or a device, its folder is missing or cannot be written, or its name ends otherwise.
+        If it is a folder, a device or -, its folder is missing or cannot be written, or its name ends
+        otherwise.
     """
     if path is None:
         return
+    if str(path) == "-":
+        raise ValueError(f"{name} is -, which would be a file of that name; name another, such as ./out")
     if endings and path.suffix.lower() not in endings:
         raise ValueError(f"{name} is {path}; expected a name that ends in {', '.join(endings)}")
     if path.is_dir():
@@ -164,6 +167,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
         Where to write; an existing file is replaced in one step.
     content : str or bytes
         What to write; text as UTF-8.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, such as on a full disk; it names the file.
     """
-    with replaced_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    try:
+        with replaced_file(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from error

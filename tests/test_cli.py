@@ -229,6 +229,15 @@ def test_a_closed_pipe_is_no_error(matrix: Path) -> None:
         assert process.wait(timeout=60) == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_told(matrix: Path) -> None:
+    line = f"{sys.executable} -c '{COMMAND}' pseudospectrum {matrix} --shape 3,3 > /dev/full"
+    done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    words = "error: the output cannot be written (No space left on device); check where it goes\n"
+    assert without_progress(done.stderr) == words
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,5 +1,6 @@
 """Files: matrices are read or refused by name; what is written is whole or not there."""
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -88,6 +89,8 @@ def test_targets_that_cannot_be_written_are_refused_by_name(
         ValueError, match=r"--figure is .*new\.gif; expected a name that ends in \.png, \.pdf"
     ):
         check_target(tmp_path / "new.gif", "--figure", (".png", ".pdf"))
+    with pytest.raises(ValueError, match="--out is -, which would be a file of that name"):
+        check_target(Path("-"), "--out")
     with pytest.raises(ValueError, match=r"--out is .*, which is a folder"):
         check_target(tmp_path, "--out")
     with pytest.raises(ValueError, match=r"--out is .*, but there is no folder .*nowhere"):
@@ -116,6 +119,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(OSError, match=r"cannot be written \(No space left on device\): '.*file'") as found:
+        write_whole(tmp_path / "file", "new")
+    assert found.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_file_for_two_results_is_refused(tmp_path: Path) -> None:
