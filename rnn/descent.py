@@ -180,7 +180,8 @@ def _descend_together(
             break
         delta, gradient, predicted = _damped_step(G[here], g[here], damping[here])
         size, residual = G[here].flatten(1).norm(dim=1), g[here].norm(dim=1)
-        fixed = residual <= rounding_level(s[here], G[here] + eye)
+        level = rounding_level(s[here], G[here] + eye)
+        fixed = (residual <= level) & torch.isfinite(level)
         scale = 1 + s[here].norm(dim=1)
         small = residual <= _NEARLY_ZERO * scale
         flat = torch.where(small, stalled[here], gradient <= _FLAT * size * residual)
@@ -201,7 +202,8 @@ def _descend_together(
         if taken.any():
             G[here[taken]] = jacobians(step, trial[taken]) - eye
         tell(int((~active).sum()))
-    near = (g.norm(dim=1) <= _NEARLY_ZERO * (1 + s.norm(dim=1))).nonzero()[:, 0]
+    scale = 1 + s.norm(dim=1)
+    near = ((g.norm(dim=1) <= _NEARLY_ZERO * scale) & torch.isfinite(scale)).nonzero()[:, 0]
     if len(near):
         s[near], g[near], zero = _polished_zeros(step, s[near], g[near], eye)
         outcomes[near[zero]] = FIXED
@@ -230,7 +232,8 @@ def _polished_zeros(step: Map, s: Tensor, g: Tensor, eye: Tensor) -> tuple[Tenso
     zero = torch.zeros(len(s), dtype=torch.bool, device=s.device)
     for _ in range(_MOST_STEPS):
         J = jacobians(step, s)
-        zero |= g.norm(dim=1) <= rounding_level(s, J)
+        level = rounding_level(s, J)
+        zero |= (g.norm(dim=1) <= level) & torch.isfinite(level)
         delta = torch.linalg.solve_ex(J - eye, -g[:, :, None])[0][:, :, 0]
         trial = s + delta
         new = _g(step, trial)

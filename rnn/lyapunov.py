@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _UNITS = 8  # means that an error is read from: trajectories, or blocks of time of fewer of them
 _CONFIDENCE = 0.95
+_FEWEST = 4  # steps of the longest trajectory below which nothing tells a transient
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +35,8 @@ class LyapunovSpectrum(Record):
     exponents : ndarray, shape (k,)
         In falling order, natural logarithm per step; -inf for a direction that some step takes to 0.
     errors : ndarray, shape (k,)
-        Estimated half-widths of 95 % intervals of each; inf where there are not enough steps for one.
+        Estimated half-widths of 95 % intervals of each; inf where there are not enough steps for one: fewer
+        than two means, or fewer than four steps in every trajectory.
     kaplan_yorke : float
         Dimension j + (λ_1 + ... + λ_j) / abs(λ_{j+1}), with the largest j for which the sum is not negative;
         k where no sum is negative, which is a lower bound if k is below the order of the state.
@@ -217,7 +219,7 @@ def _errors(rates: Floats, taken: NDArray[np.bool_]) -> Floats:
     blocks = -(-_UNITS // int(used.sum()))
     sums, sizes = _block_sums(rates[used], taken[used], blocks)
     units = len(sizes)
-    if units < 2:
+    if units < 2 or taken.sum(axis=1).max() < _FEWEST:
         return np.full(rates.shape[-1], np.inf)
     mean = sums.sum(axis=0) / sizes.sum()
     spread = ((sums - sizes[:, None] * mean) ** 2).sum(axis=0)

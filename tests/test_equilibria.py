@@ -168,6 +168,42 @@ def test_a_linear_network_without_rest_drifts_along_a_valley() -> None:
     assert repr(none) == "FixedPoints: none, from 9 starts (9 led to no point)"
 
 
+class Parabola(Linear):
+    """x' = 1 - 1.4 x^2 + y, y' = 0.3 x, the map of Henon: it throws most states to infinity."""
+
+    def step(self, x_t: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        x, y = state[..., 0], state[..., 1]
+        return torch.stack((1 - 1.4 * x**2 + y, 0.3 * x), dim=-1)
+
+
+def test_where_floats_end_there_is_no_fixed_point() -> None:
+    starts = [[0.5, 0.1], [-1.0, -0.3], [1e200, 1.0], [-3e246, -5e122]]  # a residual of inf, a level of inf
+    points = fixed_points(Parabola(np.eye(2)), x_t=np.zeros(2), starts=starts)
+    roots = (-0.7 + np.array([1, -1]) * np.sqrt(0.7**2 + 4 * 1.4)) / 2.8
+    np.testing.assert_allclose(np.sort(points.states[:, 0]), np.sort(roots), rtol=1e-12)
+    assert points.kinds.tolist() == ["saddle", "saddle"]
+    assert points.too_fast + points.unfinished == 4 - points.found.sum()
+
+
+def test_descents_that_stand_still_are_given_up_without_losing_points(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    W = 3 * np.random.default_rng(0).standard_normal((32, 32)) / np.sqrt(32)
+    found, work = [], []
+    for fast in (10.0, np.inf):
+        monkeypatch.setattr("rnn.equilibria._FAST", fast)
+        left: list[int] = []
+
+        def tell(done: int, total: int, left: list[int] = left) -> None:
+            left.append(total - done)
+
+        found.append(fixed_points(tanh_cell(W), count=40, progress=tell))
+        work.append(sum(left))
+    assert work[0] < work[1]
+    np.testing.assert_array_equal(found[0].states, found[1].states)
+    assert found[0].too_fast >= found[1].too_fast > 0
+
+
 @pytest.mark.parametrize(("units", "kind"), [(32, "slow"), (64, "marginal")])
 def test_a_ring_is_found_all_along(units: int, kind: str) -> None:
     """With few units the ring has a grain: a valley of slow points, their speed exponentially small."""

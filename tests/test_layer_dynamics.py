@@ -50,6 +50,20 @@ def test_findings_about_dynamics(W, words, level):
     assert levels(found, words) == [level]
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"), [(40, "40 steps cannot tell"), (200, "That lasts over 200 steps")]
+)
+def test_chaos_is_not_spoken_of_after_a_few_steps(steps, words):
+    found = layer_dynamics(drive_of(np.diag([1.2, 0.2]), steps=steps), epsilon=0.1, quick=True)
+    assert levels(found, words) == ["notice"]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_one_or_three_steps_decide_nothing(steps):
+    found = layer_dynamics(drive_of(np.diag([0.5, 0.2]), count=20, steps=steps), epsilon=0.1, quick=True)
+    assert levels(found, "cannot be told from 0: too few steps") == ["notice"]
+
+
 def test_what_neither_grows_nor_dies_out_is_left_open():
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     assert levels(layer_dynamics(drive_of(turn), epsilon=0.1), "cannot be told from 0") == ["notice"]

@@ -167,6 +167,9 @@ def test_short_sequences_have_wide_errors() -> None:
     single = spectrum_of(matrices[:, :2], skip=1)
     assert (single.errors == np.inf).all()
     assert np.isfinite(single.exponents).all()
+    many = np.tile(matrices[:, :4], (50, 1, 1, 1))  # enough trajectories, none long enough
+    assert (spectrum_of(many[:, :3], skip=0).errors == np.inf).all()
+    assert np.isfinite(spectrum_of(many, skip=0).errors).all()
 
 
 def test_only_the_steps_of_each_sequence_count() -> None:

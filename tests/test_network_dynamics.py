@@ -70,16 +70,20 @@ def test_examples_that_influence_each_other_have_a_bound_but_no_jacobian():
     assert any("no Jacobian on data: the outputs of one example" in one.text for one in found.findings)
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_progress_counts_matrices_layers_and_the_network(quick):
+@pytest.mark.parametrize(
+    ("model", "data", "quick", "matrices", "layers"),
+    [
+        (Tagger(), torch.randint(20, (4, 6)), True, 1 + 4 * 8 + 1, 4),
+        (nn.RNN(2, 3, batch_first=True), torch.ones(4, 6, 2), False, 2, 1),
+    ],
+)
+def test_progress_counts_matrices_layers_and_the_network(model, data, quick, matrices, layers):
     seen = []
-    data = torch.randint(20, (4, 6))
-    diagnose(Tagger(), data=data, quick=quick, progress=lambda done, total: seen.append((done, total)))
-    matrices = 1 + 4 * 8 + 1
-    assert {total for _, total in seen} == {matrices + 4 * 10 + 1}
+    diagnose(model, data=data, quick=quick, progress=lambda done, total: seen.append((done, total)))
+    assert {total for _, total in seen} == {matrices + layers * 10 + 1}
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]
-    assert len({done for done, _ in seen if done > matrices}) >= 4 * 7  # within a layer as well
+    assert len({done for done, _ in seen if done > matrices}) >= layers * 7  # within a layer as well
 
 
 def test_data_are_tried_before_anything_that_takes_long():
