@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,14 +12,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rnn.attacks import ATTACKS, Attack, Objective
+from rnn.attacks import ATTACKS, Attack
 from rnn.bench import Bench, checked_bench, checked_bounds, undisturbed
-from rnn.models import logits
+from rnn.strength import AttackStrength, Watch, Watched, WatchedObjective, lead, second_look
 from rnn.threats import NORMS, Threat
 from rnn.verdicts import AttackResult, RobustnessCurve
 from spectra.checks import generator, non_negative, one_of, real_number
+from spectra.errors import AccuracyWarning
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_HARMLESS = ("noise-", "frames-")  # methods that do not look for the worst
 
 
 def attack(
@@ -94,12 +99,16 @@ def attack(
     random = generator(rng)
     with undisturbed(model, random):
         scores, clean_correct = bench.judge(bench.x)
+        watch = Watch(lead(scores, bench.y))
         perturbed = bench.x.clone()
-        _attack_rounds(bench, perturbed, scores, clean_correct.nonzero()[:, 0], chosen, threat, random)
+        alive = clean_correct.nonzero()[:, 0]
+        turned = _attack_rounds(bench, perturbed, scores, alive, chosen, threat, random, watch)
+        queries, gradients = watch.queries.cpu().numpy().copy(), watch.gradients.cpu().numpy().copy()
         _, correct = bench.judge(perturbed)
+        missed, stuck = _overlooked(bench, scores, correct & clean_correct, method, threat, watch)
     right = clean_correct.cpu().numpy()
     success = ~(correct.cpu().numpy() & right)
-    return AttackResult(
+    result = AttackResult(
         success=success,
         fooled=success & right,
         clean_correct=right,
@@ -108,7 +117,16 @@ def attack(
         method=method,
         norm=threat.norm,
         budget=threat.budget,
+        queries=queries,
+        gradients=gradients,
+        flat=watch.flat.cpu().numpy(),
+        broken=watch.broken.cpu().numpy(),
+        stuck=stuck.cpu().numpy(),
+        missed=missed.cpu().numpy(),
+        turned=np.array(turned, dtype=np.int64),
     )
+    _warn_if_weak(result.strength, f"{method} at {norm} {threat.budget:g}")
+    return result
 
 
 def robustness(
@@ -185,16 +203,18 @@ def robustness(
     random = generator(rng)
     with undisturbed(model, random):
         scores, correct = bench.judge(bench.x)
+        watch = Watch(lead(scores, bench.y))
         minimal = torch.where(correct, np.inf, 0.0).double()
         for size in sizes:
             for method in chosen.values():
                 alive = minimal.isinf().nonzero()[:, 0]
                 perturbed = bench.x.clone()
-                _attack_rounds(bench, perturbed, scores, alive, method, Threat(norm, size, limits), random)
+                threat = Threat(norm, size, limits)
+                _attack_rounds(bench, perturbed, scores, alive, method, threat, random, watch)
                 turned = ~bench.judge(perturbed)[1] & minimal.isinf()
                 minimal[turned] = size
     smallest = minimal.cpu().numpy()
-    return _curve(sizes, smallest, list(chosen), norm, level)
+    return _curve(sizes, smallest, list(chosen), norm, level, watch.queries.cpu().numpy())
 
 
 def _attack_rounds(
@@ -205,20 +225,21 @@ def _attack_rounds(
     method: Attack,
     threat: Threat,
     random: np.random.Generator,
-) -> None:
-    """Fill `perturbed` at the indices `alive`; examples that are turned keep their input and leave."""
+    watch: Watch,
+) -> list[int]:
+    """Fill `perturbed` at the indices `alive`; who is turned leaves. Gives how many are in each round."""
+    turned: list[int] = []
     for turn in range(method.rounds):
-        if len(alive) == 0:
-            return
+        if len(alive) == 0 or threat.budget == 0:
+            break
         noise = torch.from_numpy(random.standard_normal(bench.x.shape, dtype=np.float32)).to(bench.x.dtype)
         still = []
         for index in alive.split(bench.batch):
             x, y, clean = (part[index].to(bench.device) for part in (bench.x, bench.y, scores))
             local = noise[index.cpu()].to(bench.device)
+            objective = WatchedObjective(Watched(bench.model, y, index, watch), clean)
             with torch.enable_grad():
-                proposal = method.perturb(
-                    Objective(bench.model, y, clean), x.clone(), threat, noise=local, turn=turn
-                )
+                proposal = method.perturb(objective, x.clone(), threat, noise=local, turn=turn)
             proposal = proposal.detach().to(x)
             if proposal.shape != x.shape or not proposal.isfinite().all():
                 raise ValueError(
@@ -226,10 +247,36 @@ def _attack_rounds(
                 )
             final = threat.project(proposal, x)
             perturbed[index] = final.to(perturbed.device)
-            with torch.no_grad():
-                right = logits(bench.model, final).argmax(1) == y
-            still.append(index[right.to(index.device)])
-        alive = torch.cat(still)
+            wrong = objective.excess(final)[1]
+            still.append(index[~wrong.to(index.device)])
+        before, alive = len(alive), torch.cat(still)
+        turned.append(before - len(alive))
+    return turned
+
+
+def _overlooked(
+    bench: Bench, scores: Tensor, resisting: Tensor, method: str, threat: Threat, watch: Watch
+) -> tuple[Tensor, Tensor]:
+    """Look again at the examples that stayed right: whom one step turns, and whose loss never rose."""
+    missed, stuck = torch.zeros_like(resisting), torch.zeros_like(resisting)
+    alive = resisting.nonzero()[:, 0]
+    if method == "fgsm" or method.startswith(_HARMLESS) or threat.budget == 0:
+        return missed, stuck
+    for index in alive.split(bench.batch):
+        x, y, clean = (part[index].to(bench.device) for part in (bench.x, bench.y, scores))
+        objective = WatchedObjective(Watched(bench.model, y, index, watch), clean)
+        tried = watch.rise[index] <= 0
+        with torch.enable_grad():
+            wrong, promised = second_look(objective, x, threat)
+        missed[index] = wrong.to(missed.device)
+        noticeable = promised > 1e-3 * clean.abs().amax(1)
+        stuck[index] = tried & noticeable.to(tried.device)
+    return missed, stuck
+
+
+def _warn_if_weak(strength: AttackStrength, what: str) -> None:
+    if strength.signs:
+        warnings.warn(f"{what} may be weak: {strength}", AccuracyWarning, stacklevel=3)
 
 
 def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:
@@ -267,7 +314,7 @@ def _checked_budgets(budgets: object) -> list[float]:
 
 
 def _curve(
-    sizes: list[float], minimal: Floats, methods: list[str], norm: str, level: float
+    sizes: list[float], minimal: Floats, methods: list[str], norm: str, level: float, queries: Ints
 ) -> RobustnessCurve:
     from scipy.stats import binomtest
 
@@ -282,4 +329,5 @@ def _curve(
         methods=np.array(methods),
         norm=norm,
         level=float(level),
+        queries=queries,
     )

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnn.strength import AttackStrength
 from spectra.results import Record
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +39,15 @@ class AttackResult(Record):
         The attack and its norm.
     budget : float
         What it was allowed.
+    queries : ndarray of int, shape (N,)
+        Forward passes that the attack spent on each example; 0 for clean mistakes. The judge's own are not
+        counted. It depends on the batch size, as a batch goes on until its last example is turned.
+    gradients : ndarray of int, shape (N,)
+        Backward passes.
+    flat, broken, stuck, missed : ndarray of bool, shape (N,)
+        Signs of a weak attack; `strength` counts them among the examples that stayed right.
+    turned : ndarray of int, shape (rounds,)
+        Examples turned in each round.
     """
 
     success: Bools
@@ -47,6 +58,32 @@ class AttackResult(Record):
     method: str
     norm: str
     budget: float
+    queries: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    gradients: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    flat: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    broken: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    stuck: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    missed: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    turned: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def strength(self) -> AttackStrength:
+        """What speaks against the attack: signs that examples which stayed right were not attacked well."""
+        flat, broken, stuck, missed = (
+            int(np.sum(sign & ~self.success)) if len(sign) else 0
+            for sign in (self.flat, self.broken, self.stuck, self.missed)
+        )
+        resisted = int((~self.success).sum())
+        return AttackStrength(
+            attacked=int(self.clean_correct.sum()),
+            resisted=resisted,
+            flat=flat,
+            broken=broken,
+            stuck=stuck,
+            missed=missed,
+            rounds=len(self.turned),
+            last=int(self.turned[-1]) if len(self.turned) > 1 and resisted else 0,
+        )
 
     @property
     def success_rate(self) -> float:
@@ -133,6 +170,8 @@ class RobustnessCurve(Record):
         Their norm.
     level : float
         Coverage of the intervals.
+    queries : ndarray of int, shape (N,)
+        Forward passes that all methods at all budgets together spent on each example.
     """
 
     budgets: Floats
@@ -143,6 +182,7 @@ class RobustnessCurve(Record):
     methods: NDArray[np.str_]
     norm: str
     level: float
+    queries: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def clean_accuracy(self) -> float:

@@ -167,6 +167,7 @@ ORDER = [
     "rnn.apgd",
     "rnn.minimal_norms",
     "rnn.attacks",
+    "rnn.strength",
     "rnn.verdicts",
     "rnn.harness",
     "rnn.study",
