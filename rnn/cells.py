@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from rnn.models import _gru_step, _lstm_step, _tanh_step, in_mode
+from rnn.models import STEPS, in_mode, lstm_step
 from spectra.checks import one_of
 from spectra.errors import UnsupportedModelError
 
@@ -134,7 +134,7 @@ class UnrolledCell(nn.Module):
         if self.weight_hr is None:
             return _STEPS[self.kind](from_input, from_hidden, state)
         c = state[..., self.output_size :]
-        h, c = _lstm_step(from_input, from_hidden, torch.cat((c, c), dim=-1)).chunk(2, dim=-1)
+        h, c = lstm_step(from_input, from_hidden, torch.cat((c, c), dim=-1)).chunk(2, dim=-1)
         return torch.cat((linear(h, self.weight_hr), c), dim=-1)
 
 
@@ -214,12 +214,7 @@ def _relu_step(from_input: Tensor, from_hidden: Tensor, _: Tensor) -> Tensor:
     return torch.relu(from_input + from_hidden)
 
 
-_STEPS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "tanh": _tanh_step,
-    "relu": _relu_step,
-    "gru": _gru_step,
-    "lstm": _lstm_step,
-}
+_STEPS = {**STEPS, "relu": _relu_step}
 
 
 def _kind(layer: nn.Module) -> str:

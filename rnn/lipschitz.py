@@ -14,7 +14,8 @@ from rnn.layer_bounds import NotLipschitzError, Shape, layer_bound, refuse_chang
 from rnn.models import FeedForward, RecurrentClassifier
 from rnn.network_graphs import graph_bound, traced
 from rnn.recurrent_bounds import RecurrentBound, recurrent_bound
-from rnn.slopes import float64_twin, placed_like
+from rnn.slopes import placed_like
+from rnn.twins import float64_twin
 from spectra.checks import whole_number
 
 if TYPE_CHECKING:

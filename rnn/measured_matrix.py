@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spectra.conditioning import eigenvalue_condition_numbers
@@ -32,7 +31,7 @@ class MeasuredMatrix:
         For the distance to instability and the Kreiss constant.
     """
 
-    def __init__(self, matrix: NDArray[np.float64], *, epsilon: float, dynamics: str) -> None:
+    def __init__(self, matrix: NDArray[Any], *, epsilon: float, dynamics: str) -> None:
         self.matrix, self.epsilon, self.dynamics = matrix, epsilon, dynamics
 
     @functools.cached_property

@@ -7,13 +7,8 @@ import re
 
 from numpy.typing import ArrayLike
 
+from rnn.measured_matrix import FUNCTIONS, MeasuredMatrix
 from spectra.checks import any_matrix, positive
-from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
-from spectra.field_of_values import numerical_abscissa
-from spectra.nonnormality import commutator_norm, eigenvector_condition_number, henrici_departure
-from spectra.norms import spectral_norm, stable_rank
-from spectra.schur import schur_form
-from spectra.spectrum import spectral_abscissa, spectral_radius
 
 EPSILON = 0.1
 BASELINES = ("spectral_radius", "spectral_norm")
@@ -228,20 +223,11 @@ def matrix_measures(A: ArrayLike, *, epsilon: float = EPSILON) -> dict[str, floa
     """
     matrix = any_matrix(A)
     epsilon = positive(epsilon, "epsilon")
-    found = {"spectral_norm": spectral_norm(matrix), "stable_rank": stable_rank(matrix)}
-    if matrix.shape[0] == matrix.shape[1]:
-        form = schur_form(matrix)
-        radius, reach = spectral_radius(form), pseudospectral_radius(form, epsilon).value
-        found |= {
-            "spectral_radius": radius,
-            "spectral_abscissa": spectral_abscissa(form),
-            "henrici_departure": henrici_departure(form),
-            "henrici_departure_relative": henrici_departure(form, relative=True),
-            "commutator_norm": commutator_norm(form),
-            "eigenvector_condition_number": eigenvector_condition_number(form),
-            "numerical_abscissa": numerical_abscissa(form),
-            "pseudospectral_radius": reach,
-            "pseudospectral_abscissa": pseudospectral_abscissa(form, epsilon).value,
-            "pseudospectral_sensitivity": (reach - radius) / epsilon,
-        }
+    one = MeasuredMatrix(matrix, epsilon=epsilon, dynamics="discrete")
+    square = matrix.shape[0] == matrix.shape[1]
+    wanted = [measure.name for measure in STUDIED if square or not measure.square]
+    found = {name: one.measure(name) for name in wanted if name in FUNCTIONS}
+    if square:
+        reach = found["pseudospectral_radius"] - found["spectral_radius"]
+        found["pseudospectral_sensitivity"] = reach / epsilon
     return {measure.name: found[measure.name] for measure in STUDIED if measure.name in found}

@@ -133,7 +133,7 @@ class RecurrentClassifier(nn.Module):
         """
         from_input = linear(x_t, self.weight_ih_l0, self.bias_ih_l0)
         from_hidden = linear(state[..., : self.config.hidden], self.weight_hh_l0, self.bias_hh_l0)
-        return _STEPS[self.config.cell](from_input, from_hidden, state)
+        return STEPS[self.config.cell](from_input, from_hidden, state)
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the logits of whole sequences, of any number of steps.
@@ -343,16 +343,17 @@ def _gru_step(from_input: Tensor, from_hidden: Tensor, h: Tensor) -> Tensor:
     return n + z * (h - n)
 
 
-def _lstm_step(from_input: Tensor, from_hidden: Tensor, state: Tensor) -> Tensor:
+def lstm_step(from_input: Tensor, from_hidden: Tensor, state: Tensor) -> Tensor:
+    """Give the next (h, c) of an LSTM from the sums of its gates and the present (h, c)."""
     i, f, g, o = (from_input + from_hidden).chunk(4, dim=-1)
     c = torch.sigmoid(f) * state.chunk(2, dim=-1)[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.cat((torch.sigmoid(o) * torch.tanh(c), c), dim=-1)
 
 
-_STEPS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+STEPS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "tanh": _tanh_step,
     "gru": _gru_step,
-    "lstm": _lstm_step,
+    "lstm": lstm_step,
 }
 
 

@@ -24,9 +24,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     Returns
     -------
     GraphModule
-        The graph.
-
-        The network is its submodule ``network``, and called with its first argument alone.
+        The graph; the network is its submodule ``network``, called with its first argument alone.
 
     Raises
     ------

@@ -18,6 +18,7 @@ from rnn.harness import attack
 from rnn.lipschitz import LipschitzBounds, lipschitz_bounds
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.slopes import LocalLipschitz, local_lipschitz
+from spectra.errors import UnsupportedModelError
 
 
 class Made(nn.Module):
@@ -446,3 +447,30 @@ def test_refusals_of_local_norms() -> None:
         local_lipschitz(Made(lambda m, x: x / 0), X)
     with pytest.raises(ValueError, match="the outputs of one example of x depend on others"):
         local_lipschitz(nn.LSTM(3, 2), torch.ones(5, 2, 3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile itself imports
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_wrapped_networks_have_the_bounds_of_their_own(wrap) -> None:
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.randn(5, 3)
+    assert lipschitz_bounds(wrap(model), x).bound == lipschitz_bounds(model, x).bound
+    np.testing.assert_array_equal(local_lipschitz(wrap(model), x).values, local_lipschitz(model, x).values)
+
+
+def test_a_spectral_norm_by_hooks_in_training_is_copied_and_stays_as_it_is() -> None:
+    model, x = nn.utils.spectral_norm(nn.Linear(3, 2, bias=False)), torch.randn(5, 3)
+    model(x)
+    before = copy.deepcopy(model.state_dict())
+    found = local_lipschitz(model, x)
+    u, v, W = (before[f"weight_{part}"].double() for part in ("u", "v", "orig"))
+    np.testing.assert_allclose(found.values, float(torch.linalg.matrix_norm(W, 2) / (u @ W @ v)), rtol=1e-12)
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_networks_of_torchscript_are_refused() -> None:
+    script = torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3))
+    for found in (lambda: lipschitz_bounds(script), lambda: local_lipschitz(script, torch.zeros(1, 3))):
+        with pytest.raises(UnsupportedModelError, match="not compiled by TorchScript"):
+            found()
