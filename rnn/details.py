@@ -11,19 +11,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn.measured_matrix import MeasuredMatrix
 from rnn.measures import MEASURES
 from rnn.number_formats import RoundingEffect, rounding_effects
 from spectra.distribution import SpectralDistribution, singular_value_distribution
 from spectra.errors import ConvergenceError
-from spectra.field_of_values import numerical_abscissa
-from spectra.nonnormality import commutator_norm, henrici_departure
 from spectra.norms import spectral_norm_bounds
 from spectra.overview import Measures, measures
 from spectra.pseudospectra import pseudospectrum
 from spectra.results import Pseudospectrum
 from spectra.scaling import unit_scaled
-from spectra.schur import SchurForm, schur_form
-from spectra.spectrum import spectral_abscissa, spectral_radius
+from spectra.schur import SchurForm
 from spectra.transients import TransientGrowth, transient_growth
 
 Floats = NDArray[np.float64]
@@ -31,6 +29,14 @@ Part = TypeVar("Part")
 
 LARGEST = 2048  # order up to which a matrix gets more than its norms, unless asked otherwise
 PORTRAIT = (60, 60)
+_DIRECT = (
+    "spectral_radius",
+    "spectral_abscissa",
+    "henrici_departure",
+    "henrici_departure_relative",
+    "commutator_norm",
+    "numerical_abscissa",
+)
 _POWERS = (*range(7), 8, 10, 12, 16, 20, 24, 32, 40, 50)
 _TIMES = 20.0  # in units of 1 / ‖A‖: how long growth in continuous time is followed
 
@@ -148,9 +154,10 @@ def matrix_detail(
         values = parts.of("norms", lambda: _singular_values(distribution)) or {}
     found = portrait = growth = effects = None
     if A.shape[0] == A.shape[1]:
-        form = parts.of("Schur form", lambda: schur_form(A))
+        one = MeasuredMatrix(A, epsilon=epsilon, dynamics=dynamics)
+        form = parts.of("Schur form", lambda: one.form)
         if form is not None:
-            values |= parts.of("direct formulas", lambda: _direct_values(form)) or {}
+            values |= parts.of("direct formulas", lambda: {name: one.measure(name) for name in _DIRECT}) or {}
         if form is not None and not quick:
             found = parts.of("measures", lambda: measures(form, dynamics=dynamics, epsilon=epsilon))
             levels = (epsilon / 100, epsilon / 10, epsilon)
@@ -244,17 +251,6 @@ def _singular_values(found: SpectralDistribution) -> dict[str, float]:
         "condition_number": most / least if least > 0 else math.inf,
         "singular_value_outliers": float(found.outliers),
         "marchenko_pastur_distance": found.ks_distance,
-    }
-
-
-def _direct_values(form: SchurForm) -> dict[str, float]:
-    return {
-        "spectral_radius": spectral_radius(form),
-        "spectral_abscissa": spectral_abscissa(form),
-        "henrici_departure": henrici_departure(form),
-        "henrici_departure_relative": henrici_departure(form, relative=True),
-        "commutator_norm": commutator_norm(form),
-        "numerical_abscissa": numerical_abscissa(form),
     }
 
 
