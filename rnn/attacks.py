@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from rnn.apgd import APGDCrossEntropy, APGDRatio, APGDTargeted
+from rnn.corruptions import FramesDropped, FramesRepeated, FramesShifted
+from rnn.ensemble import Worst
 from rnn.minimal_norms import FAB, DeepFool, FABTargeted
+from rnn.noise import GaussianNoise, SaltNoise, UniformNoise
 from rnn.objectives import Objective
+from rnn.square import Square
 from rnn.threats import Threat, per_example
 from spectra.checks import positive, whole_number
 
@@ -175,6 +179,14 @@ _Kind = (
     | type[FAB]
     | type[FABTargeted]
     | type[DeepFool]
+    | type[Square]
+    | type[GaussianNoise]
+    | type[UniformNoise]
+    | type[SaltNoise]
+    | type[FramesDropped]
+    | type[FramesRepeated]
+    | type[FramesShifted]
+    | type[Worst]
 )
 
 ATTACKS: dict[str, _Kind] = {
@@ -186,4 +198,12 @@ ATTACKS: dict[str, _Kind] = {
     "fab": FAB,
     "fab-t": FABTargeted,
     "deepfool": DeepFool,
+    "square": Square,
+    "noise-gaussian": GaussianNoise,
+    "noise-uniform": UniformNoise,
+    "noise-salt": SaltNoise,
+    "frames-dropped": FramesDropped,
+    "frames-repeated": FramesRepeated,
+    "frames-shifted": FramesShifted,
+    "worst": Worst,
 }

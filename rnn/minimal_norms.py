@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
@@ -62,7 +63,7 @@ class FAB:
 
         def nearest(part: Objective, point: Tensor) -> _Plane:
             gaps, normals, wrong = part.boundaries(point, classes=self.classes)
-            index = _nearest_boundary(gaps, normals, threat.norm)
+            index = _nearest_boundary(gaps, normals, threat)
             rows = torch.arange(len(index), device=index.device)
             return _Plane(gaps[rows, index], normals[rows, index], wrong)
 
@@ -181,7 +182,7 @@ class DeepFool:
             if wrong.any():
                 index, objective = index[~wrong], objective.rows(~wrong)
                 gaps, normals, x, point = gaps[~wrong], normals[~wrong], x[~wrong], point[~wrong]
-            rows, best = torch.arange(len(x), device=x.device), _nearest_boundary(gaps, normals, threat.norm)
+            rows, best = torch.arange(len(x), device=x.device), _nearest_boundary(gaps, normals, threat)
             step = to_boundary(gaps[rows, best], normals[rows, best], point, threat)
             total = (point - x) / (1 + self.overshoot) + step
             point = _inside(x + (1 + self.overshoot) * total, threat)
@@ -220,32 +221,44 @@ def to_boundary(gap: Tensor, normal: Tensor, point: Tensor, threat: Threat) -> T
 
     Notes
     -----
-    Without bounds λ sign(w) with λ = -gap / ‖w‖₁ in L-infinity, and λ w with λ = -gap / ‖w‖₂² in L2. Bounds
+    Without bounds δ = λ d with the direction d that `Threat.ascent` gives and λ = -gap / <normal, d>. Bounds
     cut entries off, and the others go further: λ solves a piecewise linear equation, exactly after at most
-    one pass for each entry that is cut off.
+    one pass for each entry that is cut off. In l1 the steepest entries go as far as the bounds let them, one
+    after the other. With a budget for each frame δ is shortest in linf, and without bounds in l2.
     """
-    w = normal.flatten(1)
-    rate = torch.ones_like(w) if threat.norm == "linf" else w.abs()
-    gain = w.abs() * rate  # what an entry contributes for λ = 1
-    need = gap.abs()
-    heading = -gap.sign()[:, None] * w.sign()
-    tiny = torch.finfo(w.dtype).tiny
-    length = need / gain.sum(1).clamp_min(tiny)
-    if threat.bounds is None:
-        return (heading * rate * length[:, None]).view_as(normal)
+    w, need, tiny = normal.flatten(1), gap.abs()[:, None], torch.finfo(normal.dtype).tiny
+    weight, towards = w.abs(), -gap.sign()[:, None]
     flat = point.flatten(1)
-    room = torch.where(heading > 0, threat.bounds[1] - flat, flat - threat.bounds[0]).clamp_min(0)
-    free = torch.ones_like(w, dtype=torch.bool)
-    while True:
-        cut = free & (length[:, None] * rate > room)
-        if not cut.any():
-            break
-        free = free & ~cut
-        left = need - (w.abs() * room).masked_fill(free, 0).sum(1)
-        length = left.clamp_min(0) / gain.masked_fill(~free, 0).sum(1).clamp_min(tiny)
-        length = torch.where(free.any(1), length, 0)
-    step = torch.where(free, rate * length[:, None], room)
-    return (heading * step).view_as(normal)
+    lowest, highest = (-math.inf, math.inf) if threat.bounds is None else threat.bounds
+    if threat.norm == "l1" and threat.frames == "all":
+        heading = towards * w.sign()
+        room = torch.where(heading > 0, highest - flat, flat - lowest)
+        return (heading * _greedy(need, weight, room)).view_as(normal)
+    heading = towards * threat.ascent(normal).flatten(1)
+    gain = weight * heading.abs()  # what an entry contributes for λ = 1
+    length = need / gain.sum(1, keepdim=True).clamp_min(tiny)
+    step, cuts = heading * length, 0
+    while threat.bounds is not None:
+        inside = step.clamp(lowest - flat, highest - flat)
+        cut = inside != step
+        if (total := int(cut.sum())) == cuts:
+            return inside.view_as(normal)
+        cuts = total
+        reached = (weight * inside.abs()).masked_fill(~cut, 0).sum(1, keepdim=True)
+        slope = gain.masked_fill(cut, 0).sum(1, keepdim=True)
+        length = torch.maximum(length, (need - reached) / slope.clamp_min(tiny))
+        step = heading * length.clamp_max(torch.finfo(w.dtype).max ** 0.5)
+    return step.view_as(normal)
+
+
+def _greedy(need: Tensor, weight: Tensor, room: Tensor) -> Tensor:
+    """Give the lengths of least sum with <weight, lengths> = need and none beyond its room."""
+    sizes, order = weight.sort(dim=1, descending=True)
+    tiny = torch.finfo(weight.dtype).tiny
+    gains = (sizes * room.gather(1, order)).nan_to_num(0.0)  # 0 times no bound
+    before = torch.cat([torch.zeros_like(gains[:, :1]), gains[:, :-1].cumsum(1)], 1)
+    taken = ((need - before).clamp_min(0) / sizes.clamp_min(tiny)).masked_fill(sizes == 0, 0)
+    return torch.minimum(torch.zeros_like(weight).scatter(1, order, taken), room)
 
 
 def approach(
@@ -296,20 +309,19 @@ def approach(
     ICML 2020.
     """
     found = x.clone()
-    nearest = x.new_full((len(x),), float("inf"))
+    nearest = x.new_full((len(x),), math.inf, dtype=torch.float64)
     index, clean, point, part = torch.arange(len(x), device=x.device), x, start, objective
     for step in range(steps + 1):
         plane = plane_at(part, point)
-        length = _length(point - clean, threat.norm)
+        length = threat.length(point - clean)
         closer = plane.wrong & (length < nearest[index])
         found[index[closer]], nearest[index[closer]] = point[closer], length[closer]
-        if step == steps:
+        stay = nearest[index] > (-1.0 if refine else threat.budget)
+        if step == steps or not stay.any():
             break
-        if not refine and (stay := nearest[index] > threat.budget).logical_not().any():
+        if not stay.all():
             index, clean, point, part = index[stay], clean[stay], point[stay], part.rows(stay)
             plane = _Plane(plane.gap[stay], plane.normal[stay], plane.wrong[stay])
-            if len(index) == 0:
-                break
         point = _step(plane, point, clean, threat)
     return _search(objective, found, nearest, x) if refine else found
 
@@ -321,7 +333,7 @@ def _step(plane: _Plane, point: Tensor, clean: Tensor, threat: Threat) -> Tensor
     gap, normal = plane.gap.repeat(2), plane.normal.repeat(2, *[1] * (point.ndim - 1))
     gap = gap + (normal * (both - point.repeat(2, *[1] * (point.ndim - 1)))).flatten(1).sum(1)
     delta = to_boundary(gap, normal, both, threat)
-    near, far = _length(delta, threat.norm).chunk(2)
+    near, far = threat.length(delta).to(delta.dtype).chunk(2)
     share = (near / (near + far).clamp_min(torch.finfo(near.dtype).tiny)).clamp_max(_BIAS)
     here, there = (both + _OVERSHOOT * delta).chunk(2)
     return _inside(here + per_example(share, here) * (there - here), threat)
@@ -343,13 +355,9 @@ def _search(objective: Objective, found: Tensor, nearest: Tensor, x: Tensor) -> 
     return torch.where(per_example(has, x), high, x)
 
 
-def _nearest_boundary(gaps: Tensor, normals: Tensor, norm: str) -> Tensor:
-    dual = normals.flatten(2).norm(p=1 if norm == "linf" else 2, dim=2)
-    return (gaps.abs() / dual.clamp_min(torch.finfo(dual.dtype).tiny)).argmin(1)
-
-
-def _length(delta: Tensor, norm: str) -> Tensor:
-    return delta.flatten(1).abs().amax(1) if norm == "linf" else delta.flatten(1).norm(dim=1)
+def _nearest_boundary(gaps: Tensor, normals: Tensor, threat: Threat) -> Tensor:
+    dual = threat.slope(normals.flatten(0, 1)).view_as(gaps)
+    return (gaps.abs() / dual.clamp_min(torch.finfo(torch.float32).tiny)).argmin(1)
 
 
 def _inside(point: Tensor, threat: Threat) -> Tensor:

@@ -192,8 +192,9 @@ class Objective:
         Notes
         -----
         With z_(1) >= z_(2) >= ... the sorted logits at x, it is (max_k z_k - z_y) / (z_(1) - z_(3)), and
-        towards class t (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2). With 3 classes both have the denominator
-        z_(1) - z_(3); with 2 it is 1, and what remains is the margin.
+        towards class t (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2). The former needs 3 classes and the latter
+        4 (of 3 classes, the ratio towards the least likely one would be -1 everywhere); with fewer the
+        denominator is 1, and what remains is the margin.
 
         References
         ----------
@@ -202,10 +203,11 @@ class Objective:
         """
 
         def ratio(z: Tensor) -> Tensor:
-            top = z.topk(min(4 if rival is not None else 3, z.shape[1]), dim=1).values
             lead = _without(z, self._y).amax(1) if rival is None else _pick(z, self._rivals[:, rival])
-            if z.shape[1] == 2:
+            needed = 3 if rival is None else 4
+            if z.shape[1] < needed:
                 return lead - _pick(z, self._y)
+            top = z.topk(needed, dim=1).values
             spread = (top[:, 0] - top[:, 2:].mean(1)).clamp_min(torch.finfo(z.dtype).eps)
             return (lead - _pick(z, self._y)) / spread
 

@@ -1,0 +1,199 @@
+"""FAB and DeepFool find exactly the nearest misclassified point of linear models, and near ones of others."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linprog, minimize
+from torch import nn
+
+from rnn.harness import attack
+from rnn.minimal_norms import FAB, DeepFool, FABTargeted, to_boundary
+from rnn.models import ModelConfig, build_model
+from rnn.objectives import Objective
+from rnn.threats import Threat
+
+ORDERS = {"linf": math.inf, "l2": 2, "l1": 1}
+DUALS = {"linf": 1, "l2": 2, "l1": math.inf}
+
+
+def linear(classes: int = 4, seed: int = 0) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    model = nn.Linear(6, classes).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(classes, 6, generator=random))
+    x = torch.randn(9, 6, generator=random, dtype=torch.float64)
+    return model, x, model(x).argmax(1)
+
+
+def exact_distances(model: nn.Linear, x: torch.Tensor, y: torch.Tensor, norm: str) -> torch.Tensor:
+    z, weight = model(x).detach(), model.weight.detach()
+    dual = (weight[None] - weight[y][:, None]).norm(p=DUALS[norm], dim=2)
+    return ((z.gather(1, y[:, None]) - z) / dual).masked_fill(dual == 0, math.inf).amin(1)
+
+
+def objective_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Objective:
+    return Objective(model, y, model(x).detach())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_fab_gives_the_nearest_point_of_a_linear_model(norm: str) -> None:
+    model, x, y = linear()
+    result = FAB().perturb(objective_of(model, x, y), x, Threat(norm, 1.0, None), noise=x, turn=0)
+    assert (model(result).argmax(1) != y).all()
+    lengths = (result - x).norm(p=ORDERS[norm], dim=1)
+    torch.testing.assert_close(lengths, exact_distances(model, x, y, norm), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_deepfool_gives_it_times_the_overshoot(norm: str) -> None:
+    model, x, y = linear()
+    attack_it = DeepFool(overshoot=1e-3)
+    result = attack_it.perturb(objective_of(model, x, y), x, Threat(norm, 1.0, None), noise=x, turn=0)
+    assert (model(result).argmax(1) != y).all()
+    lengths = (result - x).norm(p=ORDERS[norm], dim=1)
+    torch.testing.assert_close(lengths, 1.001 * exact_distances(model, x, y, norm))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fab_towards_classes_reaches_it_in_one_of_its_rounds(norm: str) -> None:
+    model, x, y = linear()
+    rounds = [
+        FABTargeted(classes=3).perturb(
+            objective_of(model, x, y), x, Threat(norm, 1.0, None), noise=x, turn=turn
+        )
+        for turn in range(4)
+    ]
+    assert torch.equal(rounds[3], x)  # no class is left
+    lengths = torch.stack([(r - x).norm(p=ORDERS[norm], dim=1) for r in rounds[:3]]).amin(0)
+    torch.testing.assert_close(lengths, exact_distances(model, x, y, norm), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("method", ["fab", "fab-t", "deepfool"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_proposal_beyond_the_budget_fails_and_one_within_succeeds(method: str, norm: str) -> None:
+    model, x, y = linear()
+    for i, distance in enumerate(exact_distances(model, x[:3], y[:3], norm).tolist()):
+        for factor, fooled in ((0.99, False), (1.03, True)):
+            one = (x[i : i + 1], y[i : i + 1])
+            result = attack(model, *one, method=method, norm=norm, budget=factor * distance, steps=20)
+            assert bool(result.success[0]) == fooled
+            assert result.distances[0] <= factor * distance * (1 + 1e-6)
+
+
+@given(seed=st.integers(0, 10_000), norm=st.sampled_from(["linf", "l1"]))
+def test_the_step_to_a_boundary_within_bounds_is_shortest(seed: int, norm: str) -> None:
+    random = np.random.default_rng(seed)
+    w, point = random.standard_normal(5), random.random(5)
+    room = np.where(w > 0, 1 - point, point)
+    gap = -random.random() * (np.abs(w) * room).sum()
+    step = to_boundary(
+        torch.tensor([gap]), torch.tensor(w)[None], torch.tensor(point)[None], Threat(norm, 1, (0.0, 1.0))
+    )[0].numpy()
+    assert gap + w @ step == pytest.approx(0, abs=1e-12)
+    assert (point + step).min() >= -1e-15
+    assert (point + step).max() <= 1 + 1e-15
+    # min t or Σt with -t <= δ <= t, by a linear programme
+    t = 1 if norm == "linf" else 5
+    ones = np.ones((5, 1)) if norm == "linf" else np.eye(5)
+    programme = linprog(
+        np.r_[np.zeros(5), np.ones(t)],
+        A_ub=np.block([[np.eye(5), -ones], [-np.eye(5), -ones]]),
+        b_ub=np.zeros(10),
+        A_eq=[np.r_[w, np.zeros(t)]],
+        b_eq=[-gap],
+        bounds=[*zip(-point, 1 - point, strict=True), *[(0, None)] * t],
+    )
+    assert np.linalg.norm(step, ORDERS[norm]) == pytest.approx(programme.fun, rel=1e-7, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_step_to_a_boundary_within_bounds_is_shortest_in_l2(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    w, point = random.standard_normal(5), random.random(5)
+    gap = -0.8 * (np.abs(w) * np.where(w > 0, 1 - point, point)).sum()
+    step = to_boundary(
+        torch.tensor([gap]), torch.tensor(w)[None], torch.tensor(point)[None], Threat("l2", 1, (0.0, 1.0))
+    )[0].numpy()
+    solved = minimize(
+        lambda d: d @ d,
+        np.zeros(5),
+        jac=lambda d: 2 * d,
+        bounds=list(zip(-point, 1 - point, strict=True)),
+        constraints={"type": "eq", "fun": lambda d: gap + w @ d, "jac": lambda _: w},
+        options={"ftol": 1e-14},
+    )
+    np.testing.assert_allclose(step, solved.x, atol=1e-6)
+
+
+def test_a_boundary_out_of_reach_is_approached_and_a_flat_model_left_alone() -> None:
+    threat = Threat("l2", 1, (0.0, 1.0))
+    point = torch.full((2, 3), 0.5, dtype=torch.float64)
+    normal = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    step = to_boundary(torch.tensor([-100.0, -1.0]).double(), normal, point, threat)
+    assert step.tolist() == [[0.5, 0.5, -0.5], [0, 0, 0]]
+
+
+def curved() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    model = build_model(ModelConfig("gru", features=3, steps=4, hidden=8, classes=5, seed=2)).double()
+    x = torch.rand(12, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return model, x, model(x).argmax(1)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_fab_comes_nearer_than_deepfool_and_stays_inside_the_bounds(norm: str) -> None:
+    model, x, y = curved()
+    seen, threat = objective_of(model, x, y), Threat(norm, 0.5, (0.0, 1.0))
+    near, first = (a.perturb(seen, x, threat, noise=x, turn=0) for a in (FAB(), DeepFool()))
+    both = (model(near).argmax(1) != y) & (model(first).argmax(1) != y)
+    assert both.any()
+    assert (threat.length(near - x)[both] <= 1.001 * threat.length(first - x)[both]).all()
+    for found in (near, first):
+        assert found.min() >= 0
+        assert found.max() <= 1
+
+
+def test_without_refinement_fab_stops_at_the_first_point_within_the_budget() -> None:
+    model, x, y = curved()
+    seen, threat, calls = objective_of(model, x, y), Threat("l2", 2.0, (0.0, 1.0)), []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    quick = FAB(refine=False).perturb(seen, x, threat, noise=x, turn=0)
+    few, calls[:] = len(calls), []
+    slow = FAB().perturb(seen, x, threat, noise=x, turn=0)
+    assert few < len(calls)
+    wrong = model(quick).argmax(1) != y
+    assert (threat.length(slow - x) <= threat.length(quick - x) * (1 + 1e-9))[wrong].all()
+
+
+def test_later_rounds_of_fab_start_elsewhere() -> None:
+    model, x, y = curved()
+    seen, threat = objective_of(model, x, y), Threat("l2", 0.5, None)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    one, two = (FAB(steps=3).perturb(seen, x, threat, noise=noise, turn=turn) for turn in (0, 1))
+    assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize("method", ["fab", "fab-t", "deepfool"])
+def test_the_batch_size_changes_nothing(method: str) -> None:
+    model, x, y = curved()
+    whole, parts = (
+        attack(model, x, y, method=method, norm="l2", budget=0.6, batch_size=size, steps=5)
+        for size in (None, 5)
+    )
+    np.testing.assert_array_equal(whole.success, parts.success)
+    torch.testing.assert_close(whole.perturbed, parts.perturbed, atol=1e-7, rtol=0)
+
+
+def test_options() -> None:
+    assert (FAB().rounds, FAB(rounds=4).rounds, FABTargeted().rounds, DeepFool().rounds) == (1, 4, 9, 1)
+    for kind, name in ((FAB, "steps"), (FABTargeted, "classes"), (DeepFool, "steps")):
+        with pytest.raises(ValueError, match=f"{name} is 0"):
+            kind(**{name: 0})
+    for kind in (FAB, FABTargeted):
+        with pytest.raises(TypeError, match="refine is 1; expected True or False"):
+            kind(refine=1)
+    with pytest.raises(ValueError, match="overshoot is -1"):
+        DeepFool(overshoot=-1)
