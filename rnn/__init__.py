@@ -45,6 +45,8 @@ _ROOM_OF = {
     "lyapunov_spectrum": "lyapunov",
     "FiniteTimeGrowth": "propagation",
     "finite_time_growth": "propagation",
+    "StateKicks": "kicks",
+    "state_kicks": "kicks",
     "matrix_measures": "measures",
     "RoundingEffect": "number_formats",
     "rounded": "rounding",
