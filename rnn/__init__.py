@@ -60,6 +60,7 @@ _ROOM_OF = {
     "draw_training_measures": "training_figures",
     "MatrixDetail": "details",
     "Finding": "findings",
+    "LayerDynamics": "layer_dynamics",
     "Diagnosis": "diagnosis",
     "diagnose": "examination",
     "Comparison": "comparison",

@@ -181,7 +181,7 @@ def _parts(
     parent, part = _place(name)
     family = str(config.get("model_type", ""))
     if part == "query_key_value" or (family == "gpt_bigcode" and not config.get("multi_query", True)):
-        return _by_head(name, height, config, family)
+        return _by_head(height, config, family)
     if part == "qkv_proj":
         if family != "phi3":
             raise NotUnderstoodError(
@@ -215,9 +215,9 @@ def _stacked(height: int, config: Mapping[str, Any]) -> dict[str, slice | Tensor
     return {"q": slice(0, q), "k": slice(q, q + kv), "v": slice(q + kv, q + 2 * kv)}
 
 
-def _by_head(name: str, height: int, config: Mapping[str, Any], family: str) -> dict[str, slice | Tensor]:
+def _by_head(height: int, config: Mapping[str, Any], family: str) -> dict[str, slice | Tensor]:
     """For each group of heads its queries, then its key and value."""
-    heads, groups = _heads(config), 0
+    heads = _heads(config)
     if family not in _BY_HEAD:
         raise NotUnderstoodError(
             f"a fused query, key and value of model type {family!r}, whose order of rows is not known here; "
