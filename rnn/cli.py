@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -322,6 +323,7 @@ def diagnose(
     largest: options.Largest = 2048,
     data: options.Data = None,
     model: options.Model = None,
+    recurrent: options.Recurrent = None,
     orientation: options.Orientation = None,
     leak: options.Leak = None,
     dt: options.TimeStep = None,
@@ -355,7 +357,7 @@ def diagnose(
     from rnn.findings import LEVELS
 
     torch.set_num_threads(threads or 1)
-    wanted: dict[str, Any] = {"orientation": orientation, "leak": leak, "dt": dt}
+    wanted: dict[str, Any] = {"recurrent": recurrent, "orientation": orientation, "leak": leak, "dt": dt}
     wanted |= {"epsilon": epsilon, "quick": quick, "largest": largest, "threads": threads}
     result: Diagnosis | Comparison
     # what a network prints is kept apart from what the command prints
@@ -368,25 +370,36 @@ def diagnose(
 
                 wanted |= {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
             result = diagnose_model(checkpoint, progress=progress, **wanted)
+    if html_file is not None:
+        with progress_of("pictured matrices") as progress:
+            write_whole(html_file, result.to_html(command=_command_line(), progress=progress))
     contents = {"--csv": result.to_csv, "--markdown": result.to_markdown, "--json": result.to_json}
-    with progress_of("pictured matrices") as progress:
-        contents["--html"] = lambda: result.to_html(progress=progress)
-        for name, path in targets.items():
-            if path is not None:
-                write_whole(path, contents[name]())
+    for name, content in contents.items():
+        path = targets[name]
+        if path is not None:
+            write_whole(path, content())
     if to_stdout:
         typer.echo(result.to_json(), nl=False)
     else:
         _print_result(result, checkpoint.name if after is None else f"{checkpoint.name} -> {after.name}")
+        for name, path in targets.items():
+            if path is not None:
+                typer.echo(printable(f"{name.removeprefix('--')}: {path}"))
     if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
         raise typer.Exit(_FINDINGS)
+
+
+def _command_line() -> str:
+    return shlex.join(["spectra", *sys.argv[1:]])
 
 
 def _print_result(result: Diagnosis | Comparison, title: str) -> None:
     from rnn.diagnosis import Diagnosis
 
     table = result.table if isinstance(result, Diagnosis) else result.summary
-    shown = [name for name in _DIAGNOSED if name in table.columns and table[name].notna().any()]
+    continuous = "dynamics" in table.columns and (table["dynamics"] == "continuous").any()
+    names = [*_DIAGNOSED[:4], *(["spectral_abscissa"] if continuous else []), *_DIAGNOSED[4:]]
+    shown = [name for name in names if name in table.columns and table[name].notna().any()]
     if len(table):
         heads = {name: name.replace("_", " ") for name in shown}  # which a narrow terminal can break
         print_records(table[shown].rename(columns=heads).to_dict("records"), title=title)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn.diagnosis import Diagnosis
 from rnn.examination import diagnose
-from rnn.findings import LEVELS, Finding, grouped_lines
+from rnn.findings import LEVELS, Finding, carries_state, grouped_lines
 from rnn.frames import frame_csv, frame_markdown, frame_records, marked
 from rnn.measures import LABELS
 from rnn.page_sections import comparison_sections
@@ -89,11 +89,13 @@ class Comparison:
     def _repr_html_(self) -> str:
         return f"<pre>{len(self.findings)} findings</pre>{self.table.to_html()}"
 
-    def to_html(self, *, progress: Progress | None = None) -> str:
+    def to_html(self, *, command: str = "", progress: Progress | None = None) -> str:
         """Give the diagnosis of the network after the change, with the changes, as one HTML page.
 
         Parameters
         ----------
+        command : str
+            What the page says to type to repeat it.
         progress : callable, optional
             Called as ``progress(done, total)`` with numbers of matrices.
 
@@ -103,7 +105,10 @@ class Comparison:
             The page.
         """
         sections = comparison_sections(self.table, self.before.source, self.after.source)
-        return self.after.page_with(*sections, findings=self.findings, progress=progress)
+        source = f"{self.before.source} -> {self.after.source}"
+        return self.after.page_with(
+            *sections, source=source, findings=self.findings, command=command, progress=progress
+        )
 
     def to_json(self) -> str:
         """Give the comparison as JSON.
@@ -149,6 +154,7 @@ def compare(
     before: Any,
     after: Any,
     *,
+    recurrent: str | Sequence[str] | None = None,
     orientation: str | None = None,
     leak: float | None = None,
     dt: float | None = None,
@@ -161,7 +167,7 @@ def compare(
     ----------
     before, after : nn.Module, mapping, or path
         As for `diagnose`: the initial and the trained weights, say.
-    orientation, leak, dt : optional
+    recurrent, orientation, leak, dt : optional
         As for `named_matrices`.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of matrices of both.
@@ -195,7 +201,13 @@ pseudospectral sensitivity 1 -> 2.24.
     callback(progress)
     if options.keys() & {"data", "model"}:
         raise TypeError("data and model are for rnn.diagnose; diagnose each of the two networks on the data")
-    parts = [named_matrices(source, orientation=orientation, leak=leak, dt=dt) for source in (before, after)]
+    reading: dict[str, Any] = {"recurrent": recurrent, "orientation": orientation, "leak": leak, "dt": dt}
+    parts = [named_matrices(source, **reading) for source in (before, after)]
+    places = [{(record.name, record.shape) for record in part} for part in parts]
+    if not places[0] & places[1]:
+        raise UnsupportedModelError(
+            "before and after share no matrix of the same name and shape; compare two states of one network"
+        )
     total = sum(map(len, parts))
 
     def later(shift: int) -> Progress | None:
@@ -203,15 +215,11 @@ pseudospectral sensitivity 1 -> 2.24.
 
     first = diagnose(parts[0], progress=later(0), **options)
     second = diagnose(parts[1], progress=later(len(parts[0])), **options)
-    rows = list(_rows(first, second, *parts))
-    if not rows:
-        raise UnsupportedModelError(
-            "before and after share no matrix of the same name and shape; compare two states of one network"
-        )
     import pandas as pd
 
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    findings = [*_changes(table), *_alone(*parts)]
+    table = pd.DataFrame(list(_rows(first, second, *parts)), columns=list(COLUMNS))
+    carriers = {record.name for record in parts[1] if carries_state(record)}
+    findings = [*_changes(table, carriers), *_alone(*parts)]
     findings.sort(key=lambda finding: -LEVELS.index(finding.level))
     return Comparison(first, second, table, findings)
 
@@ -241,17 +249,22 @@ def _ratio(before: float, after: float) -> float:
     return after / before if before != 0 and math.isfinite(before) else math.nan
 
 
-def _changes(table: pd.DataFrame) -> Iterator[Finding]:
+def _changes(table: pd.DataFrame, carriers: set[str]) -> Iterator[Finding]:
     for name, part in table.groupby("name", sort=False):
         rows = part.set_index("measure")
         if "spectral_radius" not in rows.index:
             continue
         start, end = rows["before"], rows["after"]
+        if end["weight_change"] == 0:
+            text = "did not change at all: if it was trained in between, check that its gradient arrives"
+            yield Finding("notice", str(name), text)
+            continue
         moved = f"weights moved by {end['weight_change']:.3g}"
         if start["weight_change"] > 0:
             moved += f", {end['weight_change'] / start['weight_change']:.1%} of their norm before"
-        yield Finding("notice", str(name), prose(f"{moved}; {_direction(start, end)}."))
-        if start["spectral_radius"] <= 1 < end["spectral_radius"]:
+        level = "notice" if name in carriers else "pass"
+        yield Finding(level, str(name), prose(f"{moved}; {_direction(start, end)}."))
+        if name in carriers and start["spectral_radius"] <= 1 < end["spectral_radius"]:
             text = f"""
                 spectral radius went from {start["spectral_radius"]:.4g} to {end["spectral_radius"]:.4g},
                 across 1: as a linear map the matrix was stable before and is not now.

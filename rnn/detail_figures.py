@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 _THUMBNAIL = 144  # pixels of its side
 
 
-def portrait_png(result: Pseudospectrum, remarks: Sequence[tuple[str, complex, complex]] = ()) -> bytes:
-    """Draw a portrait with contours, eigenvalues and unit circle.
+def portrait_png(
+    result: Pseudospectrum,
+    remarks: Sequence[tuple[str, complex, complex]] = (),
+    *,
+    dynamics: str = "discrete",
+) -> bytes:
+    """Draw a portrait with contours, eigenvalues and the limit of stability.
 
     Parameters
     ----------
@@ -25,6 +30,8 @@ def portrait_png(result: Pseudospectrum, remarks: Sequence[tuple[str, complex, c
         The record to draw.
     remarks : sequence of (str, complex, complex)
         Texts, each with the point that its arrow leads to and where it stands itself.
+    dynamics : {"discrete", "continuous"}
+        Whether the limit is the unit circle or the imaginary axis.
 
     Returns
     -------
@@ -32,14 +39,14 @@ def portrait_png(result: Pseudospectrum, remarks: Sequence[tuple[str, complex, c
         The image.
     """
     axes = _axes(5.2, 5.4)
-    _draw_portrait(result, axes)
+    _draw_portrait(result, axes, dynamics)
     for remark in remarks:
         _remark(axes, *remark)
     return _png(axes)
 
 
-def thumbnail_png(result: Pseudospectrum) -> bytes:
-    """Draw a portrait that fits into a row of a table: colours, eigenvalues and unit circle, no words.
+def thumbnail_png(result: Pseudospectrum, *, dynamics: str = "discrete") -> bytes:
+    """Draw a portrait that fits into a row of a table: colours, eigenvalues, limit of stability, no words.
 
     Parameters
     ----------
@@ -52,7 +59,7 @@ def thumbnail_png(result: Pseudospectrum) -> bytes:
         The image, 144 by 144 pixels.
     """
     axes = _axes(_THUMBNAIL / SMALL_DOTS, _THUMBNAIL / SMALL_DOTS, layout=None)
-    _draw_portrait(result, axes)
+    _draw_portrait(result, axes, dynamics)
     legend = axes.get_legend()
     for artist in [*axes.texts, *([legend] if legend else [])]:
         artist.remove()
@@ -125,10 +132,20 @@ def _remark(axes: Axes, text: str, z: complex, place: complex) -> None:
     )
 
 
-def _draw_portrait(result: Pseudospectrum, axes: Axes) -> None:
+def _draw_portrait(result: Pseudospectrum, axes: Axes, dynamics: str) -> None:
+    from spectra.plots.canvas import legend_below
     from spectra.plots.portrait import plot_pseudospectrum
 
     plot_pseudospectrum(result, ax=axes)
+    if dynamics == "continuous":
+        legend = axes.get_legend()
+        handles = list(legend.legend_handles) if legend else []
+        circle = next(line for line in axes.lines if line.get_label() == "unit circle")
+        axis = axes.axvline(0, color=circle.get_color(), linestyle=circle.get_linestyle(), linewidth=1.2)
+        axis.set(label="imaginary axis", path_effects=circle.get_path_effects())
+        circle.remove()
+        if legend:
+            legend_below(axes, [axis if h.get_label() == "unit circle" else h for h in handles if h])
 
 
 def _axes(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Axes:

@@ -105,7 +105,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         count = counted(len(self.table), "matrix", "matrices")
-        lines = [f"{count}, {len(self.unrecognised)} entries not understood"]
+        lines = [f"{count}, {counted(len(self.unrecognised), 'entry', 'entries')} not understood"]
         return "\n".join([*lines, *grouped_lines(self.findings)])
 
     def __repr__(self) -> str:
@@ -116,11 +116,13 @@ class Diagnosis:
         findings = "".join(f"<li>{html.escape(str(finding))}</li>" for finding in self.findings)
         return f"<ul>{findings}</ul>{self.table.to_html()}"
 
-    def to_html(self, *, progress: Progress | None = None) -> str:
+    def to_html(self, *, command: str = "", progress: Progress | None = None) -> str:
         """Give the diagnosis as one HTML page that needs no other file.
 
         Parameters
         ----------
+        command : str
+            What the page says to type to repeat it.
         progress : callable, optional
             Called as ``progress(done, total)`` with numbers of matrices; each takes some 0.4 s to draw.
 
@@ -129,10 +131,15 @@ class Diagnosis:
         str
             The page.
         """
-        return self.page_with(progress=progress)
+        return self.page_with(source=self.source, command=command, progress=progress)
 
     def page_with(
-        self, *sections: Section, findings: Sequence[Finding] = (), progress: Progress | None = None
+        self,
+        *sections: Section,
+        source: str,
+        findings: Sequence[Finding] = (),
+        command: str = "",
+        progress: Progress | None = None,
     ) -> str:
         """Give the page with further parts before those of the diagnosis.
 
@@ -140,9 +147,11 @@ class Diagnosis:
         ----------
         *sections : Section
             The parts.
+        source : str
+            What the title names.
         findings : sequence of Finding
             Findings beyond those of the diagnosis.
-        progress : callable, optional
+        command, progress : optional
             As for `to_html`.
 
         Returns
@@ -152,12 +161,12 @@ class Diagnosis:
         """
         return diagnosis_page(
             PageContents(
-                source=self.source,
+                source=source,
                 findings=[*findings, *self.findings],
                 table=self.table,
                 epsilon=self.epsilon,
                 seconds=self.seconds["in all"],
-                command=f"spectra diagnose {shlex.quote(self.source)} --html report.html",
+                command=command or f"spectra diagnose {shlex.quote(self.source)} --html report.html",
                 details=self.details,
                 unrecognised=self.unrecognised,
                 sections=[

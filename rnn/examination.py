@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -33,6 +34,7 @@ def diagnose(
     epsilon: float = EPSILON,
     quick: bool = False,
     largest: int = LARGEST,
+    recurrent: str | Sequence[str] | None = None,
     orientation: str | None = None,
     leak: float | None = None,
     dt: float | None = None,
@@ -55,7 +57,7 @@ def diagnose(
         Direct formulas only: no pseudospectra, intervals, portraits, growth, number formats.
     largest : int
         Smaller size of a matrix from which on only bounds of its norm are computed.
-    orientation, leak, dt : optional
+    recurrent, orientation, leak, dt : optional
         As for `named_matrices`.
     threads : int, optional
         Matrices measured at the same time; by default as many as there are cores.
@@ -96,7 +98,7 @@ def diagnose(
     epsilon = positive(epsilon, "epsilon")
     largest = whole_number(largest, "largest")
     start = time.perf_counter()
-    found = _found(source, orientation=orientation, leak=leak, dt=dt)
+    found = _found(source, recurrent=recurrent, orientation=orientation, leak=leak, dt=dt)
     network = _network(source, model, data)
     mapped = subject(network, data, quick=quick)
     other = [] if model is None else list(_differences(found, model))
@@ -121,10 +123,11 @@ def diagnose(
     findings = [
         finding
         for record, detail in zip(found, details, strict=True)
-        for finding in matrix_findings(record, detail, epsilon)
+        for finding in matrix_findings(record, detail, epsilon, on_data=data is not None)
     ]
     findings += [*_about_the_network(found), *other]
-    on_data = examined(mapped, epsilon=epsilon, quick=quick, progress=later(len(found)))
+    with one_blas_thread():
+        on_data = examined(mapped, epsilon=epsilon, quick=quick, progress=later(len(found)))
     findings += on_data.findings
     seconds = Counter[str]()
     for one in details:
@@ -147,7 +150,7 @@ def _found(source: Any, **reading: Any) -> NamedMatrices:
     if not isinstance(source, NamedMatrices):
         return named_matrices(source, **reading)
     if any(option is not None for option in reading.values()):
-        raise ValueError("orientation, leak and dt are for rnn.named_matrices, not for its result")
+        raise ValueError("recurrent, orientation, leak and dt are for rnn.named_matrices, not for its result")
     return source
 
 
@@ -210,6 +213,22 @@ def _identity(record: NamedMatrix) -> dict[str, Any]:
 
 def _about_the_network(found: NamedMatrices) -> Iterator[Finding]:
     for name, reason in found.unrecognised:
-        yield Finding("notice", name, f"not understood and left out: {reason}")
+        if "not weights" in reason:  # of an optimiser, say
+            yield Finding("pass", name, f"left out: {reason}")
+        else:
+            yield Finding("notice", name, f"not understood and left out: {reason}")
     if not len(found):
         yield Finding("warning", "network", "no weight matrix was found; see what was not understood")
+    elif not any(map(carries_state, found)) and (assumed := _assumed_orientation(found)):
+        text = (
+            "none of its arrays is called a recurrent matrix, so that nothing was said about growth over "
+            "time; name those that are: recurrent=[...] (--recurrent NAME). Arrays whose names follow no "
+            f"convention were {assumed}"
+        )
+        yield Finding("notice", "network", text)
+
+
+def _assumed_orientation(found: NamedMatrices) -> str:
+    """Give the words on the orientation of arrays whose names follow no convention, if there are any."""
+    said = (re.search(r"taken as \((?:out, in|in, out)\)", record.origin) for record in found)
+    return next((match[0] for match in said if match), "")

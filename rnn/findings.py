@@ -120,7 +120,9 @@ def carries_state(record: NamedMatrix) -> bool:
     return record.role == "recurrent" and record.gate in {"", "n", "g"}
 
 
-def matrix_findings(record: NamedMatrix, detail: MatrixDetail, epsilon: float) -> Iterator[Finding]:
+def matrix_findings(
+    record: NamedMatrix, detail: MatrixDetail, epsilon: float, *, on_data: bool = False
+) -> Iterator[Finding]:
     """Say what is worth knowing about one matrix.
 
     Parameters
@@ -131,6 +133,8 @@ def matrix_findings(record: NamedMatrix, detail: MatrixDetail, epsilon: float) -
         Its measures.
     epsilon : float
         Level of its pseudospectral measures.
+    on_data : bool
+        Whether the network is examined on data as well.
 
     Yields
     ------
@@ -145,15 +149,21 @@ def matrix_findings(record: NamedMatrix, detail: MatrixDetail, epsilon: float) -
         return
     if carries_state(record) and "spectral_radius" in values:
         judge = _discrete if detail.dynamics == "discrete" else _continuous
-        yield judge(detail, epsilon)
+        yield judge(detail, epsilon, _REALLY[on_data])
         yield from _transients(detail)
     if "eigenvector_condition_number" in values:
         yield from _nonnormality(detail)
-    if record.role in {"recurrent", "linear", "attention"}:
+    if record.role in {"recurrent", "linear", "attention"} and not record.derived:
         yield from _noise(record, detail)
 
 
-def _discrete(detail: MatrixDetail, epsilon: float) -> Finding:
+_REALLY = {
+    False: "What the network really does is seen on data: diagnose it with some.",
+    True: "What the network really does is said by its dynamics on data.",
+}
+
+
+def _discrete(detail: MatrixDetail, epsilon: float, really: str) -> Finding:
     values = detail.values
     radius, norm = values["spectral_radius"], values["spectral_norm"]
     reach = values.get("pseudospectral_radius")
@@ -162,8 +172,8 @@ def _discrete(detail: MatrixDetail, epsilon: float) -> Finding:
         level = "notice"
         text = f"""
             spectral radius {radius:.4g} is above 1: as a linear map the matrix makes states grow by that
-            factor a step, and only the nonlinearity and the gates hold them back. Diagnose with data to see
-            the state Jacobian; if states or gradients blow up, rescale the matrix or penalise its norm.
+            factor a step, and only the nonlinearity and the gates hold them back. {really} If states or
+            gradients blow up, rescale the matrix or penalise its norm.
         """
     elif norm <= 1 and (most is None or most <= 1):
         level = "pass"
@@ -194,7 +204,7 @@ def _discrete(detail: MatrixDetail, epsilon: float) -> Finding:
     return Finding(level, detail.name, prose(text))
 
 
-def _continuous(detail: MatrixDetail, epsilon: float) -> Finding:
+def _continuous(detail: MatrixDetail, epsilon: float, really: str) -> Finding:
     values = detail.values
     abscissa, first = values["spectral_abscissa"], values["numerical_abscissa"]
     reach = values.get("pseudospectral_abscissa")
@@ -202,7 +212,7 @@ def _continuous(detail: MatrixDetail, epsilon: float) -> Finding:
         level = "notice"
         text = f"""
             spectral abscissa {abscissa:.4g} is above 0: around the origin states grow at that rate, and only
-            the nonlinearity holds them back. Diagnose with data; if states blow up, lower the norm of W.
+            the nonlinearity holds them back. {really} If states blow up, lower the norm of W.
         """
     elif reach is not None and detail.interval("pseudospectral_abscissa")[1] > 0:
         level = "warning"

@@ -128,9 +128,14 @@ def matrix_card(
     """
     square = row["rows"] == row["columns"]
     values = {**row, **(detail.values if detail is not None else {})}
-    keys = [(LABELS[key], _float(values.get(key))) for key in (_SQUARE_KEYS if square else _OTHER_KEYS)]
+    names: tuple[str, ...] = _SQUARE_KEYS if square else _OTHER_KEYS
+    if row.get("dynamics") == "continuous":
+        names = tuple(name.replace("spectral_radius", "spectral_abscissa") for name in names)
+    keys = [(LABELS[name], _float(values.get(name))) for name in names]
     pictures, notes = _pictures(detail) if detail is not None and pictured else ([], [])
-    portrait = detail.portrait if detail is not None and pictured else None
+    thumbnail = None
+    if detail is not None and detail.portrait is not None and pictured:
+        thumbnail = Picture("", "", "", thumbnail_png(detail.portrait, dynamics=detail.dynamics))
     return Card(
         place=place,
         name=str(row["name"]),
@@ -144,7 +149,7 @@ def matrix_card(
         notes=[*(detail.failures if detail is not None else ()), *notes],
         measures=measure_rows(detail) if detail is not None else [],
         pictures=pictures,
-        thumbnail=None if portrait is None else Picture("", "", "", thumbnail_png(portrait)),
+        thumbnail=thumbnail,
     )
 
 
@@ -161,16 +166,16 @@ def card_tables(cards: Sequence[Card]) -> list[CardTable]:
     list of CardTable
         Roles in the order in which the network has them; recurrent matrices first.
     """
-    groups: dict[tuple[str, bool], list[Card]] = {}
+    groups: dict[tuple[str, bool, tuple[str, ...]], list[Card]] = {}
     for card in cards:
-        groups.setdefault((card.role, card.square), []).append(card)
+        heads = tuple(label for label, _ in card.keys)
+        groups.setdefault((card.role, card.square, heads), []).append(card)
     ordered = sorted(groups.items(), key=lambda group: (group[0][0] != "recurrent", not group[0][1]))
     tables = []
-    for (role, square), members in ordered:
+    for (role, square, heads), members in ordered:
         shape = "square" if square else "rectangular"
         title = f"{role.capitalize()}: {counted(len(members), f'{shape} matrix', f'{shape} matrices')}"
-        heads = [label for label, _ in members[0].keys]
-        tables.append(CardTable(title, heads, members))
+        tables.append(CardTable(title, list(heads), members))
     return tables
 
 
@@ -189,7 +194,7 @@ def _drawings(detail: MatrixDetail) -> Iterator[tuple[str, str, str, Any]]:
     if portrait is not None:
         caption = "How far perturbations of norm ε can take the eigenvalues: up to the contour labelled ε."
         words = portrait_words(portrait, dynamics=detail.dynamics)
-        yield "Portrait", caption, words, lambda: portrait_png(portrait)
+        yield "Portrait", caption, words, lambda: portrait_png(portrait, dynamics=detail.dynamics)
     if growth is not None:
         caption = "By how much repeated steps can stretch a vector, and between which bounds this must lie."
         yield "Growth", caption, growth_words(growth), lambda: growth_png(growth)

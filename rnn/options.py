@@ -31,6 +31,10 @@ Model = Annotated[
     str | None,
     typer.Option(help="Function that builds the network for --data; its code is run.", metavar="MODULE:NAME"),
 ]
+Recurrent = Annotated[
+    list[str] | None,
+    typer.Option(help="A square array that is a recurrent matrix; may be repeated.", metavar="NAME"),
+]
 Orientation = Annotated[
     str | None, typer.Option(help="Of arrays in .npy and .npz: out_in or in_out.", metavar="ORDER")
 ]

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-LOG_WIDTH = 160  # where stdout is no terminal
+LOG_WIDTH = 1000  # where stdout is no terminal: nothing is broken or cut
 
 
 def printable(text: str) -> str:
@@ -56,7 +56,7 @@ def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]], title: str)
 
     table = Table(box=box.SIMPLE_HEAD)
     for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place else "left")
+        table.add_column(head, justify="right" if place else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,7 +31,12 @@ _UNKNOWN = {"", ANY_ARRAY}  # kinds that leave the reading to the name
 
 
 def named_matrices(
-    source: Any, *, orientation: str | None = None, leak: float | None = None, dt: float | None = None
+    source: Any,
+    *,
+    recurrent: str | Sequence[str] | None = None,
+    orientation: str | None = None,
+    leak: float | None = None,
+    dt: float | None = None,
 ) -> NamedMatrices:
     """Give every weight matrix of a trained network by name, recurrent ones gate by gate.
 
@@ -38,6 +45,8 @@ def named_matrices(
     source : nn.Module, mapping, or path
         A module, a state_dict, a training checkpoint with nested dictionaries, or a path to a file or folder
         in one of the formats of `rnn.sources`. Nothing in it is changed, no code of a file is run.
+    recurrent : str or sequence of str, optional
+        Names of square tensors that are recurrent matrices of ungated cells, where their names do not say so.
     orientation : {"out_in", "in_out"}, optional
         How arrays of ``.npz`` and ``.npy`` files are stored whose names follow no convention; left out,
         "out_in".
@@ -117,7 +126,9 @@ def named_matrices(
     usable = _usable(found, unrecognised)
     transposed = {name for name, weight in usable.items() if weight.kind.startswith("transposed linear")}
     transposed |= conv1d_names(usable)
+    named = _named_recurrent(usable, recurrent, table.origin)
     free = {name for name, weight in usable.items() if _is_free(weight)}
+    free |= {name for name in named if usable[name].kind == ANY_ARRAY}
     if orientation is not None and not free:
         raise ValueError(
             f"orientation {orientation!r} has no use: source ({table.origin}) holds no array of an .npz or "
@@ -127,7 +138,11 @@ def named_matrices(
     records: list[NamedMatrix] = []
     for name, weight in usable.items():
         try:
-            if is_recurrent(name):
+            if name in named:
+                turned = name in transposed
+                plain = _plain_records(usable, name, table.origin, transposed=turned, known=True)
+                records += [dataclasses.replace(record, role="recurrent") for record in plain]
+            elif is_recurrent(name):
                 records += recurrent_records(usable, name, table.origin)
             elif is_fused(name) and len(weight.shape) == 2:
                 records += fused_records(
@@ -191,11 +206,31 @@ def _check_options(orientation: str | None, leak: float | None, dt: float | None
         positive(dt, "dt")
 
 
+def _named_recurrent(
+    usable: dict[str, Weight], recurrent: str | Sequence[str] | None, origin: str
+) -> set[str]:
+    """Give the names that the caller says are recurrent."""
+    named = {recurrent} if isinstance(recurrent, str) else set(recurrent or ())
+    for name in named:
+        if name not in usable:
+            raise ValueError(
+                f"recurrent names {name!r}, which source ({origin}) does not hold; it holds "
+                f"{', '.join(usable)}"
+            )
+        shape = usable[name].shape
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(
+                f"recurrent names {name!r} of shape {tuple(shape)}; expected a square matrix, of a cell "
+                "without gates"
+            )
+    return named
+
+
 def _usable(found: dict[str, Weight], unrecognised: list[tuple[str, str]]) -> dict[str, Weight]:
     """Give the weights of two or more dimensions that are finite real numbers; list the others."""
     usable = {}
     for name, weight in found.items():
-        leaf = name.rpartition(".")[2]
+        leaf = re.split(r"[./]", name)[-1]
         if len(weight.shape) < 2 or leaf.startswith("bias") or weight.kind == "scale":
             continue
         try:
@@ -237,7 +272,7 @@ def _leaky(
     if not any(record.role == "recurrent" and not record.gate for record in records):
         raise ValueError(
             f"{'leak' if dt is None else 'dt'} has no use: source ({origin}) holds no recurrent matrix "
-            "without gates; name the one that is meant: {'weight_hh': W}"
+            "without gates; name the one that is meant by recurrent= (--recurrent)"
         )
     changed = []
     for record in records:
@@ -252,9 +287,9 @@ def _leaky(
 
 
 def _plain_records(
-    weights: dict[str, Weight], name: str, origin: str, *, transposed: bool
+    weights: dict[str, Weight], name: str, origin: str, *, transposed: bool, known: bool = False
 ) -> list[NamedMatrix]:
-    """Name one tensor of a layer that is neither recurrent nor fused."""
+    """Name one tensor of a layer that is neither recurrent nor fused; `known` where the caller names it."""
     weight, leaf = weights[name], name.rpartition(".")[2]
     layer, free = name.rpartition(".")[0], _is_free(weights[name])
     attention = is_attention(name, weights.keys())
@@ -262,7 +297,7 @@ def _plain_records(
         raise NotUnderstoodError(
             f"shape {weight.shape} is not that of one matrix; pass its slices one by one, {{'weight': W[0]}}"
         )
-    if leaf != "weight" and not free and not attention:
+    if leaf != "weight" and not free and not attention and not known:
         raise NotUnderstoodError(
             "its name follows no convention; pass {'weight_hh': W} or {'weight': W} to read it"
         )

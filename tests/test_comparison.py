@@ -97,3 +97,22 @@ def test_progress_and_options():
     pd.testing.assert_frame_equal(
         compare(layer, layer, quick=True).after.table, diagnose(layer, quick=True).table
     )
+
+
+def test_only_matrices_that_carry_the_state_are_judged():
+    torch.manual_seed(0)
+    before = torch.nn.LSTM(2, 4)
+    after = torch.nn.LSTM(2, 4)
+    with torch.no_grad():
+        after.weight_hh_l0.copy_(8 * before.weight_hh_l0)
+    found = {(finding.subject, finding.level) for finding in compare(before, after, quick=True).findings}
+    gates = {f"weight_hh_l0[{gate}]": gate for gate in "ifgo"}
+    levels = {(gates[subject], level) for subject, level in found if subject in gates}
+    assert levels == {("g", "warning"), ("g", "notice"), ("i", "pass"), ("f", "pass"), ("o", "pass")}
+
+
+def test_what_did_not_change_at_all_is_said():
+    found = compare(recurrent(np.eye(2)), recurrent(np.eye(2)), quick=True)
+    assert "did not change at all" in found.findings[0].text
+    assert found.to_html(command="spectra x").count("spectra x") == 1
+    assert "state_dict -&gt; state_dict" in found.to_html()

@@ -88,3 +88,21 @@ def test_remarks_are_drawn_and_no_figure_stays_open(gaussian):
     assert plt.get_fignums() == before
     assert image(plain).size == image(remarked).size
     assert plain != remarked
+
+
+def test_in_continuous_time_the_limit_is_the_imaginary_axis(monkeypatch):
+    import rnn.detail_figures
+
+    drawn = []
+    monkeypatch.setattr(rnn.detail_figures, "_png", lambda axes: drawn.append(axes) or b"")
+    A = np.array([[-1.0, 2.0], [0.0, -0.5]])
+    result = pseudospectrum(A, epsilons=[0.1], shape=(20, 20))
+    portrait_png(result, dynamics="continuous")
+    portrait_png(result)
+    labels = [[line.get_label() for line in axes.lines] for axes in drawn]
+    assert "imaginary axis" in labels[0]
+    assert "unit circle" not in labels[0]
+    assert "unit circle" in labels[1]
+    texts = [text.get_text() for text in drawn[0].get_legend().get_texts()]
+    assert "imaginary axis" in texts
+    assert "unit circle" not in texts

@@ -233,3 +233,27 @@ def test_rounding_to_number_formats_is_judged():
     assert formats.loc["float16", "verdict"] == "stable whatever the rounding"
     assert formats.loc["float8_e4m3fn", "verdict"] == "this rounding keeps it stable"
     assert set(found.rounding["name"]) == {"rnn.weight_hh_l0"}
+
+
+def test_arrays_without_a_recurrent_one_are_said_not_to_be_judged(tmp_path):
+    np.savez(tmp_path / "w.npz", J=np.eye(2))
+    found = diagnose(tmp_path / "w.npz", quick=True)
+    assert "name those that are: recurrent=" in found.findings[-1].text
+    assert found.findings[-1].text.endswith("taken as (out, in)")
+    judged = diagnose(tmp_path / "w.npz", quick=True, recurrent="J")
+    assert [finding.level for finding in judged.findings] == ["pass"]
+
+
+def test_the_state_of_an_optimiser_is_no_reason_to_fail():
+    found = diagnose({"model": {"weight_hh": torch.eye(2) / 2}, "optimizer": {"state": {}}}, quick=True)
+    assert found.level == "pass"
+    assert found.unrecognised == [("optimizer", "state of an optimiser or scheduler, not weights")]
+
+
+def test_what_is_said_of_a_large_radius_knows_of_data():
+    W = torch.diag(torch.tensor([1.5, 0.2]))
+    layer = torch.nn.RNN(1, 2, batch_first=True)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(W)
+    assert "diagnose it with some" in str(diagnose(layer, quick=True))
+    assert "diagnose it with some" not in str(diagnose(layer, data=torch.zeros(1, 4, 1), quick=True))

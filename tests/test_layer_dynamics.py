@@ -79,9 +79,10 @@ def test_the_quick_mode_searches_no_fixed_points():
 def test_wide_layers_are_looked_at_on_fewer_sequences(monkeypatch):
     monkeypatch.setattr("rnn.layer_dynamics._BUDGET", 40.0 * 40 * 2**3 * 2)
     drive = drive_of(np.diag([0.5, 0.2]), count=9)
-    found = layer_dynamics(drive, epsilon=0.1, quick=True)
+    found = layer_dynamics(drive, epsilon=0.1)
     assert (found.sequences, found.of) == (2, 9)
     assert found.radii.shape == (2, 40)
+    assert layer_dynamics(drive, epsilon=0.1, quick=True).sequences == 1
 
 
 def test_steps_behind_the_end_of_a_sequence_are_left_out():

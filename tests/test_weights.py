@@ -576,9 +576,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], reason: str) 
 @pytest.mark.parametrize("option", ["leak", "dt"])
 @pytest.mark.parametrize("source", [nn.GRU(3, 4), nn.Linear(3, 3), {"W": np.eye(2)}], ids=type)
 def test_options_without_an_ungated_cell_are_refused(option: str, source: Any) -> None:
-    with pytest.raises(
-        ValueError, match=rf"{option} has no use: .* name the one that is meant: \{{'weight_hh'"
-    ):
+    with pytest.raises(ValueError, match=rf"{option} has no use: .* the one that is meant by recurrent="):
         named_matrices(source, **{option: 0.5})
 
 
@@ -659,3 +657,28 @@ def test_embeddings_are_known_by_their_names() -> None:
         {"wte.weight": W, "word_embeddings.weight": W, "tok_emb.weight": W, "member.weight": W}
     )
     assert [m.role for m in found] == ["embedding", "embedding", "embedding", "linear"]
+
+
+def test_the_caller_says_which_arrays_are_recurrent(tmp_path: Path) -> None:
+    W, other = np.arange(4.0).reshape(2, 2), np.ones((2, 3))
+    np.savez(tmp_path / "rates.npz", W_rec=W, W_in=other)
+    found = named_matrices(tmp_path / "rates.npz", recurrent="W_rec", orientation="in_out")
+    assert [(m.name, m.role) for m in found] == [("W_rec", "recurrent"), ("W_in", "linear")]
+    np.testing.assert_array_equal(found["W_rec"].matrix, W.T)
+    leaky = named_matrices(tmp_path / "rates.npz", recurrent=["W_rec"], leak=0.5)
+    np.testing.assert_array_equal(leaky[0].matrix, 0.5 * np.eye(2) + 0.5 * W)
+    assert named_matrices({"J": torch.eye(2)}, recurrent="J")[0].role == "recurrent"
+    np.savez(tmp_path / "torch.npz", weight_hh=W)
+    turned = named_matrices(tmp_path / "torch.npz", recurrent="weight_hh", orientation="in_out")
+    np.testing.assert_array_equal(turned[0].matrix, W.T)
+    for name, words in {
+        "missing": "does not hold; it holds W_rec, W_in",
+        "W_in": "expected a square matrix",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            named_matrices(tmp_path / "rates.npz", recurrent=name)
+
+
+def test_biases_between_slashes_are_biases(tmp_path: Path) -> None:
+    np.savez(tmp_path / "k.npz", **{"gru/kernel": np.ones((3, 2)), "gru/bias": np.zeros((2, 6))})
+    assert [m.name for m in named_matrices(tmp_path / "k.npz")] == ["gru/kernel"]
