@@ -17,7 +17,7 @@ _WRAPPER = re.compile(
 )
 _CHAIN = re.compile(r"(?P<stem>(?:.*\.)?)parametrizations\.(?P<weight>[^.]+)\.(?P<part>.+)")
 _SUFFIX = re.compile(r"(?P<weight>.*[^.])_(?P<part>g|v|u|orig|mask|raw)")
-_RECURRENT = re.compile(r"(?:.*\.)?weight_(?:ih|hh)_l\d+(?:_reverse)?")
+_RECURRENT = re.compile(r"(?:.*\.)?weight_(?:ih|hh)_l\d{1,9}(?:_reverse)?")
 _CODES = ("int8", "uint8", "float8")
 
 Listed = list[tuple[str, str]]

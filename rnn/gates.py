@@ -16,7 +16,7 @@ from rnn.tensors import NotUnderstoodError
 
 GATES = {1: ("",), 3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # in the order in which torch stacks them
 
-_NAME = re.compile(r"(?P<sort>weight|bias)_(?P<what>ih|hh|hr)(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?")
+_NAME = re.compile(r"(?P<sort>weight|bias)_(?P<what>ih|hh|hr)(?:_l(?P<layer>\d{1,9})(?P<reverse>_reverse)?)?")
 
 
 def is_recurrent(name: str) -> bool:

@@ -117,6 +117,8 @@ def _refused(reason: str) -> Callable[[Any, Shape | None], float]:
 
 
 def _values(weight: Any) -> Floats:
+    if weight.is_complex():
+        raise NotLipschitzError("its weights are complex; bounds are for real ones")
     return np.asarray(weight.detach().cpu().double().numpy())
 
 

@@ -17,6 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from rnn.layer_kinds import kind_of_class
 from rnn.packed import unpacked
 from rnn.tensors import Stored, Tensors, stored_tensor
+from spectra.errors import UnsupportedModelError
 
 
 def tensors_of_module(model: nn.Module) -> Tensors:
@@ -34,6 +35,11 @@ def tensors_of_module(model: nn.Module) -> Tensors:
         parametrisation, weight_norm, spectral_norm or pruning) stands under its own name with the value it
         has in evaluation mode, and its factors in `Stored.where`. `config` is that of a transformers model.
 
+    Raises
+    ------
+    UnsupportedModelError
+        If a hook or method of the caller's keeps the model from giving its state_dict.
+
     Notes
     -----
     A parametrisation is evaluated on a copy, so that power iterations and random draws leave no trace.
@@ -47,11 +53,33 @@ def tensors_of_module(model: nn.Module) -> Tensors:
         if isinstance(getattr(module, "_all_weight_values", None), nn.ModuleList):
             directions[prefix] = 2 if module.bidirectional else 1
     with torch.no_grad():
-        state, unrecognised = unpacked(model.state_dict(), directions)
+        state, unrecognised = unpacked(_state_dict(model), directions)
         entries = _snapshots(state, unrecognised)
         for key, factors, compute in _computed_weights(model):
             _replace(entries, key, [factor for factor in factors if factor in entries], compute, unrecognised)
+    unrecognised += _plain_tensors(model, kinds, entries)
     return Tensors(type(model).__name__, entries, kinds, unrecognised, _config(model))
+
+
+def _state_dict(model: nn.Module) -> Mapping[str, Any]:
+    try:
+        return model.state_dict()
+    except Exception as error:  # hooks and methods of the caller's
+        first = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UnsupportedModelError(
+            f"source ({type(model).__name__}) gives no state_dict ({first}); pass its weights as a dictionary"
+        ) from error
+
+
+def _plain_tensors(
+    model: nn.Module, kinds: Mapping[str, str], entries: Mapping[str, Stored]
+) -> Iterator[tuple[str, str]]:
+    """Give the weights of layers that are no parameters and no buffers, which no state_dict holds."""
+    layers = dict(model.named_modules())
+    for key in kinds:
+        name, _, leaf = key.rpartition(".")
+        if key not in entries and isinstance(vars(layers[name]).get(leaf), Tensor):
+            yield key, "a plain tensor, no parameter and no buffer; make it an nn.Parameter"
 
 
 def _snapshots(state: Mapping[str, Any], unrecognised: list[tuple[str, str]]) -> dict[str, Stored]:

@@ -192,7 +192,10 @@ def _call_layer(
 def _refuse_overwriting(node: fx.Node, graph: fx.GraphModule, layers: dict[str, Any]) -> None:
     """Refuse to write into a tensor that other operations see, whose bounds would not know."""
     if node.op == "call_module":
-        layer, bound = graph.get_submodule(str(node.target)), layers[str(node.target)]
+        layer = graph.get_submodule(str(node.target))
+        if str(node.target) not in layers:  # a box of layers such as nn.ModuleDict, called like a layer
+            raise NotLipschitzError(f"a {type(layer).__name__} does not say how data pass through it")
+        bound = layers[str(node.target)]
         # what shrinks no less than before leaves the bound of what it overwrites true
         overwrites = getattr(layer, "inplace", False) and not (isinstance(bound, float) and bound <= 1)
     else:

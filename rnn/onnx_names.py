@@ -8,7 +8,7 @@ from typing import Any
 from rnn.onnx_tensors import Constant
 
 _TORCH_KEY = re.compile(r"(?:[\w\-]+\.)*(?:weight|weight_[ih]h(?:_l\d+(?:_reverse)?)?)")
-_TORCH_RECURRENT = re.compile(r"(?P<stem>(?:[\w\-]+\.)*)weight_[ih]h_l(?P<layer>\d+)(?:_reverse)?")
+_TORCH_RECURRENT = re.compile(r"(?P<stem>(?:[\w\-]+\.)*)weight_[ih]h_l(?P<layer>\d{1,9})(?:_reverse)?")
 _NUMBERED = re.compile(r"(?:onnx::.*|val_\d+|node_.*|n\d+|_?\d+|)", re.IGNORECASE)
 _SCOPES = "pkg.torch.onnx.name_scopes"
 

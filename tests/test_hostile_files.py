@@ -249,3 +249,12 @@ def test_legacy_files_that_contradict_themselves_are_refused(files: dict[str, by
     path.write_bytes(whole[::-1].replace(name[::-1], (b"9" * len(name))[::-1], 1)[::-1])
     with pytest.raises(ValueError, match="with a storage that nothing uses"):
         read_torch_archive(path)
+
+
+def test_numbers_of_layers_with_thousands_of_digits_are_no_numbers(tmp_path: Path) -> None:
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    name = f"weight_hh_l{'9' * 6000}"
+    save_file({name: torch.eye(3), "fc.weight": torch.eye(2)}, tmp_path / "m.safetensors")
+    found = named_matrices(tmp_path / "m.safetensors")
+    assert [one.name for one in found] == ["fc.weight"]
+    assert [one for one, _ in found.unrecognised] == [name]

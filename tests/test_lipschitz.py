@@ -474,3 +474,17 @@ def test_networks_of_torchscript_are_refused() -> None:
     for found in (lambda: lipschitz_bounds(script), lambda: local_lipschitz(script, torch.zeros(1, 3))):
         with pytest.raises(UnsupportedModelError, match="not compiled by TorchScript"):
             found()
+
+
+@pytest.mark.parametrize("box", [nn.ModuleList([nn.Linear(3, 3)]), nn.ModuleDict({"a": nn.Linear(3, 3)})])
+def test_boxes_without_a_forward_are_not_certified(box: nn.Module) -> None:
+    found = lipschitz_bounds(box)
+    assert not found.certified
+    assert f"a {type(box).__name__} does not say how data pass through it" in found.reason
+
+
+def test_complex_layers_are_not_certified() -> None:
+    layer = nn.Linear(3, 3, dtype=torch.complex64)
+    found = lipschitz_bounds(nn.Sequential(layer))
+    assert not found.certified
+    assert "complex" in found.reason

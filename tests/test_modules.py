@@ -14,6 +14,7 @@ from rnn.layer_kinds import KINDS, kind_of_class, kind_of_name
 from rnn.modules import tensors_of_module
 from rnn.packed import unpacked
 from rnn.weights import NamedMatrices, named_matrices
+from spectra.errors import UnsupportedModelError
 
 
 def network() -> nn.Module:
@@ -331,3 +332,26 @@ def test_kinds_know_groups_and_quantised_layers() -> None:
     assert kind_of_name("my_project.Linear") == ""
     known = {"linear", "transposed linear", "embedding", "convolution", "transposed convolution", "scale"}
     assert all(kind in known or kind.startswith("! ") for kind in KINDS.values())
+
+
+def test_weights_that_are_no_parameters_are_listed() -> None:
+    layer = nn.Linear(3, 3)
+    del layer.weight
+    layer.weight = 2 * torch.eye(3, requires_grad=True)
+    found = named_matrices(nn.Sequential(layer, nn.Linear(3, 2)))
+    assert [one.name for one in found] == ["1.weight"]
+    ((name, reason),) = found.unrecognised
+    assert name == "0.weight"
+    assert reason.startswith("a plain tensor, no parameter")
+
+
+def test_a_state_dict_that_raises_is_told_in_one_line() -> None:
+    layer = nn.Linear(3, 3)
+
+    def hook(*_: Any) -> None:
+        raise RuntimeError("first\nsecond")
+
+    layer.register_state_dict_pre_hook(hook)
+    words = r"source \(Linear\) gives no state_dict \(RuntimeError: first second\); pass its weights"
+    with pytest.raises(UnsupportedModelError, match=words):
+        named_matrices(layer)
