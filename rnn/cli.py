@@ -352,24 +352,12 @@ def diagnose(
 
     import torch
 
-    from rnn.comparison import compare
-    from rnn.examination import diagnose as diagnose_model
     from rnn.findings import LEVELS
 
     torch.set_num_threads(threads or 1)
     wanted: dict[str, Any] = {"recurrent": recurrent, "orientation": orientation, "leak": leak, "dt": dt}
     wanted |= {"epsilon": epsilon, "quick": quick, "largest": largest, "threads": threads}
-    result: Diagnosis | Comparison
-    # what a network prints is kept apart from what the command prints
-    with progress_of("matrices") as progress, contextlib.redirect_stdout(sys.stderr):
-        if after is not None:
-            result = compare(checkpoint, after, progress=progress, **wanted)
-        else:
-            if data is not None:
-                from rnn.rebuilding import read_data, rebuilt_model
-
-                wanted |= {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
-            result = diagnose_model(checkpoint, progress=progress, **wanted)
+    result = _examined(checkpoint, after, data, model, wanted)
     if html_file is not None:
         with progress_of("pictured matrices") as progress:
             write_whole(html_file, result.to_html(command=_command_line(), progress=progress))
@@ -387,6 +375,23 @@ def diagnose(
                 typer.echo(printable(f"{name.removeprefix('--')}: {path}"))
     if fail_on is not None and LEVELS.index(result.level) >= LEVELS.index(fail_on):
         raise typer.Exit(_FINDINGS)
+
+
+def _examined(
+    checkpoint: Path, after: Path | None, data: str | None, model: str | None, wanted: dict[str, Any]
+) -> Diagnosis | Comparison:
+    from rnn.comparison import compare
+    from rnn.examination import diagnose
+
+    # what a network prints is kept apart from what the command prints
+    with progress_of("matrices") as progress, contextlib.redirect_stdout(sys.stderr):
+        if after is not None:
+            return compare(checkpoint, after, progress=progress, **wanted)
+        if data is not None:
+            from rnn.rebuilding import read_data, rebuilt_model
+
+            wanted = wanted | {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
+        return diagnose(checkpoint, progress=progress, **wanted)
 
 
 def _command_line() -> str:
