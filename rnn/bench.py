@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from rnn.models import in_mode, logits, seeded
-from spectra.checks import real_number, whole_number
+from rnn.answers import Questions
+from rnn.models import in_mode, seeded
+from rnn.question_checks import checked_labels, checked_lengths, checked_share, checked_targets
+from spectra.checks import non_negative, real_number, whole_number
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +28,14 @@ class Bench:
         The classifier.
     x : Tensor, shape (N, ...)
         Clean inputs, on the caller's device.
-    y : Tensor of int64, shape (N,)
-        True labels, on the same device.
+    y : Tensor
+        True labels (N,), labels of frames (N, T), or targets, on the same device.
     batch : int
         Examples at a time.
     device : torch.device
         Where the model is, and where batches go.
+    lengths, packed, tolerance, wrong_share
+        See `Questions`.
     """
 
     model: nn.Module
@@ -38,43 +43,81 @@ class Bench:
     y: Tensor
     batch: int
     device: torch.device
+    lengths: Tensor | None = None
+    packed: bool = False
+    tolerance: float | None = None
+    wrong_share: float = 0.0
+
+    @property
+    def questions(self) -> Questions:
+        """What is asked about the examples."""
+        return Questions(self.y, self.tolerance, self.wrong_share, self.lengths, self.packed)
+
+    @property
+    def truth(self) -> Tensor:
+        """The column that is right in the scores of each example, shape (N,)."""
+        return self.questions.truth
+
+    def movable(self, frame: int | None = None) -> Tensor | None:
+        """Say which frames of each example may be moved.
+
+        Parameters
+        ----------
+        frame : int, optional
+            Only this one; None all but the padding.
+
+        Returns
+        -------
+        Tensor of bool, shape (N, T), or None
+            True where a frame may be moved; None says all.
+        """
+        lengths = self.lengths
+        if lengths is None and frame is None:
+            return None
+        time = torch.arange(self.x.shape[1], device=self.x.device).expand(*self.x.shape[:2])
+        inside = time < (self.x.shape[1] if lengths is None else lengths[:, None])
+        return inside if frame is None else inside & (time == frame)
 
     @torch.no_grad()
     def judge(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the logits at `inputs`, and whether each prediction is right.
+        """Give the scores at `inputs`, and whether each answer is right.
 
         Parameters
         ----------
         inputs : Tensor, shape (N, ...)
-            One input for each label.
+            One input for each question.
 
         Returns
         -------
         scores : Tensor, shape (N, C)
-            The logits.
-        correct : Tensor of bool, shape (N,)
-            Whether the largest is that of the label.
+            The logits, or what stands for them (see `Questions.ask`).
+        right : Tensor of bool, shape (N,)
+            Whether the answer is.
 
         Raises
         ------
         ValueError
-            If a logit is NaN or infinite, or a label has no logit.
+            If a score is NaN or infinite, or a label has no logit.
         """
-        scores = torch.cat(
-            [logits(self.model, part.to(self.device)).to(self.x.device) for part in inputs.split(self.batch)]
-        )
+        answers = []
+        for index in torch.arange(len(inputs), device=inputs.device).split(self.batch):
+            questions = self.questions.rows(index, self.device)
+            part = questions.ask(self.model, inputs[index].to(self.device))
+            answers.append([values.to(self.x.device) for values in part])
+        scores, right = (torch.cat(parts) for parts in zip(*answers, strict=True))
         bad = ~scores.isfinite().all(1)
         if bad.any():
             raise ValueError(
                 f"model gives NaN or infinite logits for {int(bad.sum())} of {len(scores)} inputs (first: "
                 f"number {int(bad.nonzero()[0, 0])}); check its weights, or train it with gradient_clip"
             )
-        if int(self.y.max()) >= scores.shape[1]:
+        largest = int(self.truth.max())
+        if largest >= scores.shape[1]:
             raise ValueError(
-                f"y holds the label {int(self.y.max())}, but model has {scores.shape[1]} logits; expected "
+                f"y holds the label {largest}, but model has {scores.shape[1]} logits; expected "
                 f"labels from 0 to {scores.shape[1] - 1}: number the classes from 0"
             )
-        return scores, scores.argmax(1) == self.y
+        return scores, right
 
 
 @contextlib.contextmanager
@@ -160,22 +203,39 @@ def checked_bounds(bounds: Any) -> tuple[float, float] | None:
 
 
 def checked_bench(
-    model: Any, x: Any, y: Any, bounds: tuple[float, float] | None, batch_size: int | None
+    model: Any,
+    x: Any,
+    y: Any,
+    bounds: tuple[float, float] | None,
+    batch_size: int | None,
+    *,
+    sequences: bool = False,
+    lengths: Any = None,
+    tolerance: Any = None,
+    wrong_share: Any = 0.0,
 ) -> Bench:
     """Check what is to be judged, and copy it.
 
     Parameters
     ----------
     model : nn.Module
-        The classifier.
-    x : Tensor of floats, shape (N, ...)
+        The model.
+    x : Tensor of floats, shape (N, ...), or PackedSequence
         Clean inputs.
-    y : Tensor or array_like of int, shape (N,)
-        True labels.
+    y : Tensor or array_like
+        True labels or targets.
     bounds : tuple of float, or None
         Range in which x must lie.
     batch_size : int, or None
         Examples at a time; None for all.
+    sequences : bool
+        Whether x may be packed and y hold labels of frames.
+    lengths : array_like of int, shape (N,), or None
+        Frames of each sequence.
+    tolerance : float, or None
+        Largest error that is right; None for labels.
+    wrong_share : float
+        Share of wrong frames that is still right.
 
     Returns
     -------
@@ -187,16 +247,44 @@ def checked_bench(
     TypeError
         If an argument is of the wrong kind, or x and the model differ in precision.
     ValueError
-        If x is empty, holds NaN or inf, or lies outside the bounds, or y does not fit.
+        If x is empty, holds NaN or inf, or lies outside the bounds, or y or lengths do not fit.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module that returns logits")
+    packed = sequences and isinstance(x, PackedSequence)
+    if packed and lengths is not None:
+        raise TypeError("lengths is given beside a PackedSequence, which has its own; leave it out")
+    if packed:
+        padding = 0.0 if bounds is None else min(max(0.0, bounds[0]), bounds[1])
+        x, lengths = pad_packed_sequence(x, batch_first=True, padding_value=padding)
+    weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
+    inputs = _checked_inputs(x, weight, bounds)
+    batch = len(inputs) if batch_size is None else whole_number(batch_size, "batch_size")
+    with torch.inference_mode(False):
+        frames = None if lengths is None else checked_lengths(lengths, inputs)
+        if tolerance is None:
+            targets = checked_labels(y, inputs, frames, sequences=sequences)
+        else:
+            targets = checked_targets(y, inputs)
+    return Bench(
+        model,
+        inputs,
+        targets,
+        batch,
+        inputs.device if weight is None else weight.device,
+        frames,
+        packed,
+        None if tolerance is None else non_negative(tolerance, "tolerance"),
+        checked_share(wrong_share, labelled=tolerance is None and targets.ndim == 2),
+    )
+
+
+def _checked_inputs(x: Any, weight: Tensor | None, bounds: tuple[float, float] | None) -> Tensor:
     if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(
             f"x is {kind}; expected a torch tensor of floats: torch.as_tensor(x, dtype=torch.float32)"
         )
-    weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
     if weight is not None and weight.dtype != x.dtype:
         raise TypeError(f"x is {x.dtype} and model has {weight.dtype} weights; pass x.to({weight.dtype})")
     if x.layout != torch.strided or x.is_meta:
@@ -204,7 +292,7 @@ def checked_bench(
     if x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected at least one example, (N, ...) with N >= 1")
     with torch.inference_mode(False):
-        inputs, labels = x.detach().clone(), _checked_labels(y, len(x)).to(x.device)
+        inputs = x.detach().clone()
     if not inputs.isfinite().all():
         where = tuple(inputs.isfinite().logical_not().nonzero()[0].tolist())
         raise ValueError(f"x has a NaN or infinite entry at {where}; remove or replace it first")
@@ -213,26 +301,4 @@ def checked_bench(
             f"x spans {inputs.min().item():.6g} to {inputs.max().item():.6g}, outside bounds {bounds}; "
             "widen bounds, rescale x, or pass bounds=None"
         )
-    batch = len(x) if batch_size is None else whole_number(batch_size, "batch_size")
-    return Bench(model, inputs, labels, batch, x.device if weight is None else weight.device)
-
-
-def _checked_labels(y: Any, count: int) -> Tensor:
-    try:
-        labels = torch.as_tensor(y if isinstance(y, Tensor) else np.array(y))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"y is a {type(y).__name__} ({error}); expected {count} whole numbers, the true labels"
-        ) from None
-    if labels.layout != torch.strided or labels.is_meta:
-        raise TypeError(f"y is a tensor of layout {labels.layout} on {labels.device}; expected a dense one")
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise TypeError(f"y has dtype {labels.dtype}; expected whole numbers, the true labels: y.long()")
-    if labels.shape != (count,):
-        raise ValueError(
-            f"y has shape {tuple(labels.shape)}; expected ({count},), one label for each row of x"
-        )
-    labels = labels.detach().clone().long()  # from uint64 a label beyond int64 becomes negative
-    if labels.min() < 0:
-        raise ValueError(f"y holds the label {int(labels.min())}; expected labels from 0 to C - 1")
-    return labels
+    return inputs

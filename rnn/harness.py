@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from rnn.attacks import ATTACKS, Attack
-from rnn.bench import Bench, checked_bench, checked_bounds, undisturbed
-from rnn.strength import AttackStrength, Watch, Watched, WatchedObjective, lead, second_look
-from rnn.threats import NORMS, Threat
+from rnn.bench import checked_bench, checked_bounds, undisturbed
+from rnn.rounds import Stage
+from rnn.strength import Watch, lead
+from rnn.threats import FRAMES, NORMS, Threat
 from rnn.verdicts import AttackResult, RobustnessCurve
 from spectra.checks import generator, non_negative, one_of, real_number
 from spectra.errors import AccuracyWarning
@@ -23,7 +24,7 @@ from spectra.errors import AccuracyWarning
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_HARMLESS = ("noise-", "frames-")  # methods that do not look for the worst
+_WITHOUT_GRADIENTS = ("square", "noise-", "frames-")  # beginnings of their names
 
 
 def attack(
@@ -35,31 +36,49 @@ def attack(
     norm: str,
     budget: float,
     bounds: tuple[float, float] | None = None,
+    frames: str = "all",
+    lengths: ArrayLike | None = None,
+    tolerance: float | None = None,
+    wrong_share: float = 0.0,
     rng: int | np.random.Generator = 0,
     batch_size: int | None = None,
     **options: Any,
 ) -> AttackResult:
-    """Attack a classifier: find δ with ‖δ‖ <= budget so that the prediction at x + δ is wrong.
+    """Attack a model: find δ with ‖δ‖ <= budget so that the answer at x + δ is wrong.
 
     Parameters
     ----------
     model : nn.Module
-        Maps a batch to logits (N, C), or to a tuple that begins with them. It is judged in evaluation mode
-        and comes back bit-identical: modes, requires_grad, gradients, buffers, global random state.
-    x : Tensor, shape (N, ...)
-        Clean inputs in the precision of the model, on any device.
-    y : Tensor or array_like of int, shape (N,)
-        True labels, 0 to C - 1.
-    method : {"fgsm", "pgd"}
-        The attack; see `rnn.attacks`.
+        Maps a batch to logits (N, C), to logits of frames (N, T, C), or to numbers (N, ...), alone or first
+        in a tuple. It is judged in evaluation mode and comes back bit-identical: modes, requires_grad,
+        gradients, buffers, global random state.
+    x : Tensor, shape (N, ...), or PackedSequence
+        Clean inputs in the precision of the model, float32 or float64, on any device. Packed ones are given
+        to the model packed, and come back padded.
+    y : Tensor or array_like
+        True labels (N,), 0 to C - 1; labels of frames (N, T); or, with `tolerance`, targets (N, ...).
+    method : str
+        The attack: "fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "deepfool", "square",
+        "noise-gaussian", "noise-uniform", "noise-salt", "frames-dropped", "frames-repeated",
+        "frames-shifted", or "worst", an ensemble of strong ones. See `rnn.attacks`.
     norm : {"linf", "l2", "l1"}
-        Norm of the perturbation over all dimensions but the first.
+        Norm of the perturbation over all dimensions but the first, or see `frames`.
     budget : float
         Largest norm, in the units of `x`; 0 gives the clean accuracy.
     bounds : tuple of float, optional
         Range of valid inputs; None does not clip.
+    frames : {"all", "each", "worst"}
+        For sequences (N, T, ...), what the budget is for: the norm over all frames; the norm of each frame
+        alone; or one frame, whichever, the others untouched: every frame is tried, at T times the cost.
+    lengths : array_like of int, shape (N,), optional
+        Frames of each sequence in a padded x. Padding is neither moved nor judged. The model is called with
+        (x, lengths) if its forward takes two arguments.
+    tolerance : float, optional
+        Regression: an answer is wrong when any entry is further than this from the target.
+    wrong_share : float
+        Labels of frames: an answer is wrong when more than this share of its frames is; 0 means any.
     rng : int or numpy.random.Generator
-        Determines random starting points, example by example.
+        Determines random numbers, example by example.
     batch_size : int, optional
         Examples at a time, to bound memory; None takes all together. It changes the result by rounding only.
     **options
@@ -68,7 +87,13 @@ def attack(
     Returns
     -------
     AttackResult
-        Who was turned, the final inputs and their distances.
+        Who was turned, the final inputs and their distances, the queries, and signs of weakness.
+
+    Warns
+    -----
+    AccuracyWarning
+        If there are signs that the attack was weak (`AttackResult.strength`), so that the accuracy under it
+        says little; or if the model has no gradients, and Square took the place of the method.
 
     Raises
     ------
@@ -94,18 +119,31 @@ def attack(
     True
     """
     chosen = _built_attack(method, options)
-    threat = Threat(one_of(norm, "norm", NORMS), non_negative(budget, "budget"), checked_bounds(bounds))
-    bench = checked_bench(model, x, y, threat.bounds, batch_size)
+    threat = _threat(norm, budget, bounds, frames)
+    _check_for_attacks(model, x, frames)
+    bench = checked_bench(
+        model,
+        x,
+        y,
+        threat.bounds,
+        batch_size,
+        sequences=True,
+        lengths=lengths,
+        tolerance=tolerance,
+        wrong_share=wrong_share,
+    )
     random = generator(rng)
     with undisturbed(model, random):
         scores, clean_correct = bench.judge(bench.x)
-        watch = Watch(lead(scores, bench.y))
-        perturbed = bench.x.clone()
+        watch = Watch(lead(scores, bench.truth))
+        stage = Stage(bench, scores, threat, frames == "worst", random, watch)
         alive = clean_correct.nonzero()[:, 0]
-        turned = _attack_rounds(bench, perturbed, scores, alive, chosen, threat, random, watch)
+        method, chosen = _usable(stage, alive, method, chosen)
+        perturbed, turned = stage.run(chosen, alive)
         queries, gradients = watch.queries.cpu().numpy().copy(), watch.gradients.cpu().numpy().copy()
         _, correct = bench.judge(perturbed)
-        missed, stuck = _overlooked(bench, scores, correct & clean_correct, method, threat, watch)
+        again = (correct & clean_correct).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
+        missed, stuck = stage.overlooked(again)
     right = clean_correct.cpu().numpy()
     success = ~(correct.cpu().numpy() & right)
     result = AttackResult(
@@ -124,8 +162,9 @@ def attack(
         stuck=stuck.cpu().numpy(),
         missed=missed.cpu().numpy(),
         turned=np.array(turned, dtype=np.int64),
+        frames=frames,
     )
-    _warn_if_weak(result.strength, f"{method} at {norm} {threat.budget:g}")
+    _warn_if_weak(result)
     return result
 
 
@@ -138,6 +177,10 @@ def robustness(
     norm: str,
     budgets: Iterable[float],
     bounds: tuple[float, float] | None = None,
+    frames: str = "all",
+    lengths: ArrayLike | None = None,
+    tolerance: float | None = None,
+    wrong_share: float = 0.0,
     rng: int | np.random.Generator = 0,
     batch_size: int | None = None,
     level: float = 0.95,
@@ -147,11 +190,11 @@ def robustness(
     Parameters
     ----------
     model : nn.Module
-        The classifier; see `attack`.
-    x : Tensor, shape (N, ...)
+        The model; see `attack`.
+    x : Tensor, shape (N, ...), or PackedSequence
         Clean inputs.
-    y : Tensor or array_like of int, shape (N,)
-        True labels.
+    y : Tensor or array_like
+        True labels, labels of frames, or targets.
     methods : sequence of str, or mapping of str to options
         The attacks, as ["fgsm", "pgd"] or {"pgd": {"steps": 20}}.
     norm : {"linf", "l2", "l1"}
@@ -160,8 +203,10 @@ def robustness(
         Largest norms; sorted, repeated ones once.
     bounds : tuple of float, optional
         Range of valid inputs; None does not clip.
+    frames, lengths, tolerance, wrong_share
+        See `attack`.
     rng : int or numpy.random.Generator
-        Determines random starting points.
+        Determines random numbers.
     batch_size : int, optional
         Examples at a time, to bound memory.
     level : float
@@ -195,88 +240,94 @@ def robustness(
     """
     chosen = {name: _built_attack(name, options) for name, options in _named_options(methods).items()}
     sizes = _checked_budgets(budgets)
-    one_of(norm, "norm", NORMS)
+    limits = _threat(norm, 0.0, bounds, frames).bounds
     if not 0 < real_number(level, "level") < 1:
         raise ValueError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
-    limits = checked_bounds(bounds)
-    bench = checked_bench(model, x, y, limits, batch_size)
+    _check_for_attacks(model, x, frames)
+    bench = checked_bench(
+        model,
+        x,
+        y,
+        limits,
+        batch_size,
+        sequences=True,
+        lengths=lengths,
+        tolerance=tolerance,
+        wrong_share=wrong_share,
+    )
     random = generator(rng)
     with undisturbed(model, random):
         scores, correct = bench.judge(bench.x)
-        watch = Watch(lead(scores, bench.y))
+        watch = Watch(lead(scores, bench.truth))
         minimal = torch.where(correct, np.inf, 0.0).double()
         for size in sizes:
-            for method in chosen.values():
+            stage = Stage(
+                bench, scores, _threat(norm, size, bounds, frames), frames == "worst", random, watch
+            )
+            for name, built in chosen.items():
                 alive = minimal.isinf().nonzero()[:, 0]
-                perturbed = bench.x.clone()
-                threat = Threat(norm, size, limits)
-                _attack_rounds(bench, perturbed, scores, alive, method, threat, random, watch)
+                method = _usable(stage, alive, name, built)[1]
+                perturbed, _ = stage.run(method, alive)
                 turned = ~bench.judge(perturbed)[1] & minimal.isinf()
                 minimal[turned] = size
     smallest = minimal.cpu().numpy()
     return _curve(sizes, smallest, list(chosen), norm, level, watch.queries.cpu().numpy())
 
 
-def _attack_rounds(
-    bench: Bench,
-    perturbed: Tensor,
-    scores: Tensor,
-    alive: Tensor,
-    method: Attack,
-    threat: Threat,
-    random: np.random.Generator,
-    watch: Watch,
-) -> list[int]:
-    """Fill `perturbed` at the indices `alive`; who is turned leaves. Gives how many are in each round."""
-    turned: list[int] = []
-    for turn in range(method.rounds):
-        if len(alive) == 0 or threat.budget == 0:
-            break
-        noise = torch.from_numpy(random.standard_normal(bench.x.shape, dtype=np.float32)).to(bench.x.dtype)
-        still = []
-        for index in alive.split(bench.batch):
-            x, y, clean = (part[index].to(bench.device) for part in (bench.x, bench.y, scores))
-            local = noise[index.cpu()].to(bench.device)
-            objective = WatchedObjective(Watched(bench.model, y, index, watch), clean)
-            with torch.enable_grad():
-                proposal = method.perturb(objective, x.clone(), threat, noise=local, turn=turn)
-            proposal = proposal.detach().to(x)
-            if proposal.shape != x.shape or not proposal.isfinite().all():
-                raise ValueError(
-                    f"{type(method).__name__} returned NaN, infinity or another shape than its input has"
-                )
-            final = threat.project(proposal, x)
-            perturbed[index] = final.to(perturbed.device)
-            wrong = objective.excess(final)[1]
-            still.append(index[~wrong.to(index.device)])
-        before, alive = len(alive), torch.cat(still)
-        turned.append(before - len(alive))
-    return turned
+def _threat(norm: str, budget: float, bounds: object, frames: str) -> Threat:
+    one_of(frames, "frames", FRAMES)
+    return Threat(
+        one_of(norm, "norm", NORMS),
+        non_negative(budget, "budget"),
+        checked_bounds(bounds),
+        "each" if frames == "each" else "all",
+    )
 
 
-def _overlooked(
-    bench: Bench, scores: Tensor, resisting: Tensor, method: str, threat: Threat, watch: Watch
-) -> tuple[Tensor, Tensor]:
-    """Look again at the examples that stayed right: whom one step turns, and whose loss never rose."""
-    missed, stuck = torch.zeros_like(resisting), torch.zeros_like(resisting)
-    alive = resisting.nonzero()[:, 0]
-    if method == "fgsm" or method.startswith(_HARMLESS) or threat.budget == 0:
-        return missed, stuck
-    for index in alive.split(bench.batch):
-        x, y, clean = (part[index].to(bench.device) for part in (bench.x, bench.y, scores))
-        objective = WatchedObjective(Watched(bench.model, y, index, watch), clean)
-        tried = watch.rise[index] <= 0
-        with torch.enable_grad():
-            wrong, promised = second_look(objective, x, threat)
-        missed[index] = wrong.to(missed.device)
-        noticeable = promised > 1e-3 * clean.abs().amax(1)
-        stuck[index] = tried & noticeable.to(tried.device)
-    return missed, stuck
+def _check_for_attacks(model: object, x: object, frames: str) -> None:
+    tensors = [*model.parameters()] if isinstance(model, nn.Module) else []
+    for tensor in [*tensors, x]:
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.itemsize < 4:
+            raise TypeError(
+                f"{'x' if tensor is x else 'model'} holds {tensor.dtype}, too coarse for budgets and "
+                "gradients; attack the same weights in float32: copy.deepcopy(model).float() and x.float()"
+            )
+    if frames != "all" and isinstance(x, Tensor) and x.ndim < 3:
+        raise ValueError(
+            f"frames is {frames!r}, but x of shape {tuple(x.shape)} has no frames; expected (N, T, ...)"
+        )
 
 
-def _warn_if_weak(strength: AttackStrength, what: str) -> None:
-    if strength.signs:
-        warnings.warn(f"{what} may be weak: {strength}", AccuracyWarning, stacklevel=3)
+def _usable(stage: Stage, alive: Tensor, name: str, method: Attack) -> tuple[str, Attack]:
+    """Give the attack itself, or Square where there is no gradient to follow."""
+    if name.startswith(_WITHOUT_GRADIENTS) or len(alive) == 0 or stage.threat.budget == 0:
+        return name, method
+    if stage.differentiable(alive):
+        return name, method
+    warnings.warn(
+        f"the output of model does not depend differentiably on x, so that {name!r} cannot work; "
+        "'square' takes its place, which needs none",
+        AccuracyWarning,
+        stacklevel=3,
+    )
+    return "square", ATTACKS["square"]()
+
+
+def _looks_again(stage: Stage, name: str) -> bool:
+    """Whether one step from the clean input may find what the attack should have found."""
+    return not (
+        name == "fgsm" or name.startswith(_WITHOUT_GRADIENTS) or stage.one_frame or stage.threat.budget == 0
+    )
+
+
+def _warn_if_weak(result: AttackResult) -> None:
+    signs = result.strength.signs
+    if signs:
+        warnings.warn(
+            f"{result.method} at {result.norm} {result.budget:g} may be weak: {'; '.join(signs)}",
+            AccuracyWarning,
+            stacklevel=3,
+        )
 
 
 def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rnn.models import logits
+from rnn.answers import Questions
 from rnn.objectives import Objective
 from rnn.threats import Threat
 
@@ -51,7 +51,10 @@ class AttackStrength:
 
     @property
     def signs(self) -> tuple[str, ...]:
-        """One sentence for each sign of weakness met at more than 2 % of the attacked examples."""
+        """One sentence for each sign of weakness met at more than 2 % of the attacked examples.
+
+        A single example that the last round turned is no sign.
+        """
         those = f"of the {self.resisted} examples that stayed right"
         signs = {
             f"{self.flat} {those} met a gradient of exactly 0: something saturates or is rounded, "
@@ -59,7 +62,9 @@ class AttackStrength:
             f"{self.broken} {those} met NaN or infinite gradients, taken as 0": self.broken,
             f"for {self.stuck} {those} the loss never rose, although the gradient promised it": self.stuck,
             f"{self.missed} {those} are turned by one step along the log-odds": self.missed,
-            f"the last of {self.rounds} rounds still turned {self.last} examples, take more": self.last,
+            f"the last of {self.rounds} rounds still turned {self.last} examples, take more": self.last
+            if self.last > 1
+            else 0,
         }
         return tuple(sign for sign, count in signs.items() if count > _NOTICED * self.attacked)
 
@@ -138,23 +143,33 @@ class Watch:
 
 
 class Watched(nn.Module):
-    """A model as an attack sees it: the same logits, every query noted.
+    """A model as an attack sees it: class scores of some examples, every query noted.
 
     Parameters
     ----------
     model : nn.Module
-        The classifier.
-    y : Tensor, shape (n,)
-        True labels of the examples, on the device of the model.
+        The model.
+    questions : Questions
+        What is asked about the examples, on the device of the model.
     index : Tensor of int64, shape (n,)
         Their numbers among all.
     watch : Watch
         Where to note.
+    fixed : tuple of Tensor, or None
+        Where entries may be moved, and the clean inputs, which the model is shown elsewhere.
     """
 
-    def __init__(self, model: nn.Module, y: Tensor, index: Tensor, watch: Watch) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        questions: Questions,
+        index: Tensor,
+        watch: Watch,
+        fixed: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.y, self.index, self.watch = model, y, index, watch
+        self.model, self.questions, self.index, self.watch, self.fixed = model, questions, index, watch, fixed
+        self.truth = questions.truth
 
     def rows(self, keep: Tensor) -> Watched:
         """Give the model as seen with some of the examples.
@@ -169,10 +184,12 @@ class Watched(nn.Module):
         Watched
             The same model.
         """
-        return Watched(self.model, self.y[keep], self.index[keep.to(self.index.device)], self.watch)
+        fixed = None if self.fixed is None else (self.fixed[0][keep], self.fixed[1][keep])
+        some = self.questions.rows(keep, self.truth.device)
+        return Watched(self.model, some, self.index[keep.to(self.index.device)], self.watch, fixed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the logits.
+        """Give the scores.
 
         Parameters
         ----------
@@ -182,12 +199,13 @@ class Watched(nn.Module):
         Returns
         -------
         Tensor, shape (n, C)
-            The logits.
+            The logits, or what stands for them.
         """
-        scores = logits(self.model, x)
-        self.watch.forward(self.index, lead(scores.detach(), self.y))
         if x.requires_grad:
             x.register_hook(lambda gradient: self.watch.backward(self.index, gradient))
+        shown = x if self.fixed is None else torch.where(self.fixed[0], x, self.fixed[1])
+        scores = self.questions.ask(self.model, shown)[0]
+        self.watch.forward(self.index, lead(scores.detach(), self.truth))
         return scores
 
 
@@ -203,8 +221,8 @@ class WatchedObjective(Objective):
     """
 
     def __init__(self, model: Watched, clean: Tensor) -> None:
-        super().__init__(model, model.y, clean)
-        self._watched = model
+        super().__init__(model, model.truth, clean)
+        self.model = model
 
     def rows(self, index: Tensor) -> WatchedObjective:
         """Give the objective of some of the examples.
@@ -220,8 +238,8 @@ class WatchedObjective(Objective):
             The same questions, about these.
         """
         part = copy.copy(self)
-        part._watched = self._watched.rows(index)
-        part._model, part._y, part._rivals = part._watched, self._y[index], self._rivals[index]
+        part.model = self.model.rows(index)
+        part._model, part._y, part._rivals = part.model, self._y[index], self._rivals[index]
         return part
 
 

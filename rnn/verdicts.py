@@ -18,6 +18,8 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_WHERE = {"all": "", "each": " in each frame", "worst": " in one frame"}
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class AttackResult(Record):
@@ -48,6 +50,8 @@ class AttackResult(Record):
         Signs of a weak attack; `strength` counts them among the examples that stayed right.
     turned : ndarray of int, shape (rounds,)
         Examples turned in each round.
+    frames : {"all", "each", "worst"}
+        What the budget was for: all frames together, each of them, or any one.
     """
 
     success: Bools
@@ -65,6 +69,7 @@ class AttackResult(Record):
     stuck: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     missed: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     turned: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    frames: str = "all"
 
     @property
     def strength(self) -> AttackStrength:
@@ -141,7 +146,7 @@ class AttackResult(Record):
     def __str__(self) -> str:
         """One line."""
         return (
-            f"{self.method} at {self.norm} {self.budget:g}: {self.fooled.sum()} of "
+            f"{self.method} at {self.norm} {self.budget:g}{_WHERE[self.frames]}: {self.fooled.sum()} of "
             f"{self.clean_correct.sum()} correct predictions fooled, "
             f"robust accuracy {1 - self.success_rate:.1%} (clean {self.clean_accuracy:.1%})"
         )

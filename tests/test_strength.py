@@ -117,6 +117,9 @@ def test_a_sign_counts_from_two_percent_on() -> None:
         assert dataclasses.replace(none, **{name: 2}).signs == ()
         (sign,) = dataclasses.replace(none, **{name: 3}).signs
         assert " 3 " in f" {sign} "
+    few = dataclasses.replace(none, attacked=10)
+    assert dataclasses.replace(few, last=1).signs == ()
+    assert len(dataclasses.replace(few, missed=1).signs) == len(dataclasses.replace(few, last=2).signs) == 1
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
