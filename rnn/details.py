@@ -223,8 +223,9 @@ class _Parts:
 
 
 def _norm_values(A: Floats) -> dict[str, float]:
-    norm = float(spectral_norm_bounds(A))
-    return {"spectral_norm": norm, "stable_rank": _stable_rank(float(np.linalg.norm(A)), norm)}
+    matrix, scale = unit_scaled(A)  # the sum of squares of large entries would overflow
+    norm = float(spectral_norm_bounds(matrix))
+    return {"spectral_norm": norm * scale, "stable_rank": _stable_rank(float(np.linalg.norm(matrix)), norm)}
 
 
 def _quick_norm_values(A: Floats) -> dict[str, float]:

@@ -16,6 +16,7 @@ LEVELS = ("pass", "notice", "warning")
 _NUMBERS = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?|inf|∞")
 _NAMED = 12  # names that a line lists
 _NEARLY_DEFECTIVE = 1e8  # κ(V) at which rounding can cost half of the digits of an eigenvalue
+_EDGE = 1e-6  # times the norm: so far rounding to float32 alone moves the spectrum of a normal matrix
 _SENSITIVE = 10.0  # times as far as the perturbation is large
 _TRANSIENT = 3.0  # Kreiss constant from which growth before decay is worth a word
 _NOISE_ORDER = 32  # smaller size from which a distribution of singular values says something
@@ -144,12 +145,12 @@ def matrix_findings(
     name, values = detail.name, detail.values
     for failure in detail.failures:
         yield Finding("notice" if "above largest=" in failure else "warning", name, failure)
-    if values.get("spectral_norm") == 0:
+    if values.get("spectral_norm") == 0 and detail.dynamics == "discrete":
         yield Finding("warning", name, "all entries are 0: nothing passes; was it trained or loaded?")
         return
     if carries_state(record) and "spectral_radius" in values:
         judge = _discrete if detail.dynamics == "discrete" else _continuous
-        yield judge(detail, epsilon, _REALLY[on_data])
+        yield _edge(detail, _REALLY[on_data]) or judge(detail, epsilon, _REALLY[on_data])
         yield from _transients(detail)
     if "eigenvector_condition_number" in values:
         yield from _nonnormality(detail)
@@ -163,15 +164,35 @@ _REALLY = {
 }
 
 
+def _edge(detail: MatrixDetail, really: str) -> Finding | None:
+    """Say that a spectrum ends at the limit of stability, on which side only rounding decides."""
+    norm, radius = detail.values["spectral_norm"], detail.values["spectral_radius"]
+    abscissa = detail.values["spectral_abscissa"]
+    if detail.dynamics == "discrete" and abs(radius - 1) <= _EDGE:
+        where = f"spectral radius {radius:.4g} cannot be told from 1 (they differ by {abs(radius - 1):.1g},"
+        meant = "Identity and orthogonal weights are so by intent"
+    elif detail.dynamics == "continuous" and abs(abscissa) <= _EDGE * norm:
+        where = f"spectral abscissa {abscissa:.1g} cannot be told from 0 (the norm is {norm:.4g},"
+        meant = "An integrator is so by intent"
+    else:
+        return None
+    text = f"""
+        {where} the rounding of weights can do as much): in the linear map some part of the state stays
+        for ever, and the smallest change decides whether it grows. {meant}; else lower the norm. {really}
+    """
+    return Finding("warning", detail.name, prose(text))
+
+
 def _discrete(detail: MatrixDetail, epsilon: float, really: str) -> Finding:
     values = detail.values
     radius, norm = values["spectral_radius"], values["spectral_norm"]
     reach = values.get("pseudospectral_radius")
     most = None if reach is None else detail.interval("pseudospectral_radius")[1]
+    near, far = _beside(radius, 1), _beside(norm, 1)
     if radius > 1:
         level = "notice"
         text = f"""
-            spectral radius {radius:.4g} is above 1: as a linear map the matrix makes states grow by that
+            spectral radius {near} is above 1: as a linear map the matrix makes states grow by that
             factor a step, and only the nonlinearity and the gates hold them back. {really} If states or
             gradients blow up, rescale the matrix or penalise its norm.
         """
@@ -184,21 +205,21 @@ def _discrete(detail: MatrixDetail, epsilon: float, really: str) -> Finding:
     elif reach is None or most is None:
         level = "notice"
         text = f"""
-            spectral radius {radius:.4g} is at most 1, but the norm {norm:.4g} is above 1: a state can grow
+            spectral radius {near} is at most 1, but the norm {far} is above 1: a state can grow
             for some steps before it shrinks. How much, and how near instability is, the full diagnosis says.
         """
     elif most > 1:
         level = "warning"
         text = f"""
-            spectral radius {radius:.4g} is at most 1, but a perturbation of norm {epsilon:g} can bring it to
+            spectral radius {near} is at most 1, but a perturbation of norm {epsilon:g} can bring it to
             {reach:.4g}{_nearest(detail)}. So near the limit rounding, noise or further training may make the
             linear map unstable. Lower the norm ({norm:.4g}), or diagnose again after every such change.
         """
     else:
         level = "notice"
         text = f"""
-            spectral radius {radius:.4g} stays at most 1 under every change of norm {epsilon:g}, but the
-            norm {norm:.4g} is above 1: a state can grow for some steps before it shrinks. If that matters,
+            spectral radius {near} stays at most 1 under every change of norm {epsilon:g}, but the
+            norm {far} is above 1: a state can grow for some steps before it shrinks. If that matters,
             bound the norm by 1.
         """
     return Finding(level, detail.name, prose(text))
@@ -235,6 +256,12 @@ def _continuous(detail: MatrixDetail, epsilon: float, really: str) -> Finding:
             at any moment.
         """
     return Finding(level, detail.name, prose(text))
+
+
+def _beside(value: float, limit: float) -> str:
+    """Write a number to four digits, or to as many as tell it from a limit."""
+    texts = (f"{value:.{digits}g}" for digits in range(4, 18))
+    return next((text for text in texts if float(text) != limit), f"{limit:g}")
 
 
 def _nearest(detail: MatrixDetail) -> str:

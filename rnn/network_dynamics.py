@@ -19,7 +19,6 @@ from spectra.errors import ConvergenceError, UnsupportedModelError
 from spectra.threads import Progress
 
 _CLOSE = 100.0  # times the largest slope seen: a bound beyond that says little
-_FAILURES = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
 _EXAMPLES = 64  # of the data at which the Jacobian of the network is computed
 
 
@@ -103,9 +102,10 @@ def subject(network: nn.Module | None, data: Any, *, quick: bool) -> Subject:
         drives = recorded_drives(network, data)
     except UnsupportedModelError as error:
         return Subject(network, data, (), (Finding("notice", "network", f"no dynamics: {error}"),))
-    except _FAILURES as error:  # of the network's own forward
-        first = " ".join(str(error).split())[:300]
-        raise ValueError(f"data cannot be run through the network ({first}); pass what it takes") from error
+    except Exception as error:  # whatever the network's own forward raises
+        raise ValueError(
+            f"data cannot be run through the network ({_first(error)}); pass what it takes"
+        ) from error
     left = (Finding("notice", name, f"not examined on data: {why}") for name, why in drives.unrecognised)
     return Subject(network, data, drives, tuple(left))
 
@@ -141,13 +141,13 @@ def examined(
     bounds = local = None
     try:
         bounds = lipschitz_bounds(found.network, x)
-    except (ValueError, TypeError, RuntimeError) as error:
-        findings.append(Finding("notice", "network", f"no Lipschitz bound: {' '.join(str(error).split())}"))
+    except Exception as error:  # the network's own code runs here too
+        findings.append(Finding("notice", "network", f"no Lipschitz bound: {_first(error)}"))
     try:
         if x is not None and x.is_floating_point():
             local = local_lipschitz(found.network, x[:_EXAMPLES])
-    except (ValueError, TypeError, RuntimeError) as error:
-        findings.append(Finding("notice", "network", f"no Jacobian on data: {' '.join(str(error).split())}"))
+    except Exception as error:
+        findings.append(Finding("notice", "network", f"no Jacobian on data: {_first(error)}"))
     findings += _lipschitz_findings(bounds, local)
     if progress is not None:
         progress(found.units, found.units)
@@ -171,6 +171,13 @@ def _layers(
         else:
             findings += dynamics_findings(layer)
             yield layer
+
+
+def _first(error: Exception) -> str:
+    """Give what an error says on one line; its sort as well where that is not one of the package's own."""
+    said = " ".join(str(error).split())[:400]
+    own = isinstance(error, (ValueError, TypeError))
+    return said if own and said else f"{type(error).__name__}: {said}".rstrip(": ")
 
 
 def _lipschitz_findings(bounds: LipschitzBounds | None, local: LocalLipschitz | None) -> Iterator[Finding]:

@@ -236,7 +236,7 @@ def test_rounding_to_number_formats_is_judged():
 
 
 def test_arrays_without_a_recurrent_one_are_said_not_to_be_judged(tmp_path):
-    np.savez(tmp_path / "w.npz", J=np.eye(2))
+    np.savez(tmp_path / "w.npz", J=np.eye(2) / 2)
     found = diagnose(tmp_path / "w.npz", quick=True)
     assert "name those that are: recurrent=" in found.findings[-1].text
     assert found.findings[-1].text.endswith("taken as (out, in)")
@@ -257,3 +257,10 @@ def test_what_is_said_of_a_large_radius_knows_of_data():
         layer.weight_hh_l0.copy_(W)
     assert "diagnose it with some" in str(diagnose(layer, quick=True))
     assert "diagnose it with some" not in str(diagnose(layer, data=torch.zeros(1, 4, 1), quick=True))
+
+
+def test_large_numbers_in_matrices_above_largest_do_not_overflow():
+    W = np.diag([3e307, 4e307, 1e307])
+    row = diagnose(recurrent(W), largest=1).table.iloc[0]
+    np.testing.assert_allclose(row.spectral_norm, 4e307, rtol=1e-6)
+    np.testing.assert_allclose(row.stable_rank, 26 / 16, rtol=1e-6)

@@ -34,6 +34,24 @@ def test_stability_in_discrete_time(W, level, words):
     assert words in first.text
 
 
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1 + 2e-7, 1 - 2e-7])
+def test_the_edge_of_stability_is_told_whatever_the_last_digits(quick, scale):
+    for W in (np.eye(3), np.eye(4)[[1, 2, 3, 0]], [[0.6, -0.8], [0.8, 0.6]]):
+        first = found(scale * np.array(W), quick=quick)[0]
+        assert first.level == "warning"
+        assert "spectral radius 1 cannot be told from 1 (they differ by " in first.text
+    for W in (np.eye(3), np.eye(4)[[1, 2, 3, 0]]):
+        first = found(W, quick=quick, dt=0.1)[0]
+        assert first.level == "warning"
+        assert "cannot be told from 0" in first.text
+
+
+def test_numbers_are_written_so_that_they_differ_from_their_limit():
+    assert "spectral radius 1.0001 is above 1" in found(np.diag([1.0001, 0.2]))[0].text
+    assert "spectral radius 0.99999 is at most 1" in found(np.diag([0.99999, 0.2]))[0].text
+
+
 def test_the_quick_mode_says_what_it_cannot_tell():
     assert found(np.diag([0.95, 0.2]), quick=True)[0].level == "pass"
     (finding,) = found([[0.05, 1.2], [0.0, 0.05]], quick=True)

@@ -140,3 +140,18 @@ def test_what_cannot_be_examined_is_a_finding():
     net = nn.Sequential(layer)
     with pytest.raises(ValueError, match="NaN"):
         diagnose(net, data=torch.zeros(1, 2, 3), quick=True)
+
+
+@pytest.mark.parametrize("error", [AssertionError, StopIteration, ZeroDivisionError, KeyError("a")])
+def test_whatever_a_forward_raises_is_told_in_one_line(error):
+    class Raises(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(3, 2, batch_first=True)
+
+        def forward(self, x):
+            raise error
+
+    name = type(error).__name__ if isinstance(error, KeyError) else error.__name__
+    with pytest.raises(ValueError, match=rf"cannot be run through the network \({name}"):
+        diagnose(Raises(), data=torch.ones(2, 4, 3), quick=True)
