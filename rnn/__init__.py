@@ -47,6 +47,7 @@ _ROOM_OF = {
     "finite_time_growth": "propagation",
     "StateKicks": "kicks",
     "state_kicks": "kicks",
+    "draw_kicks": "kick_figures",
     "matrix_measures": "measures",
     "RoundingEffect": "number_formats",
     "rounded": "rounding",

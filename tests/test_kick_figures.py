@@ -1,0 +1,115 @@
+"""The figure of kicks shows the numbers of the records, and nothing overlaps."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from rnn.kick_figures import draw_kicks
+from rnn.kicks import StateKicks, state_kicks
+from rnn.models import ModelConfig, build_model
+
+
+@pytest.fixture(scope="module")
+def kicks() -> list[StateKicks]:
+    model = build_model(ModelConfig("gru", features=3, steps=9, hidden=6, classes=4, gain=2.0))
+    x = torch.randn(8, 9, 3, generator=torch.Generator().manual_seed(0))
+    return [state_kicks(model, x, size=size, at=1, draws=3) for size in (0.01, 0.5, 4.0)]
+
+
+def lines(axes: object) -> dict[str, object]:
+    return {line.get_label(): line for line in axes.lines}
+
+
+def test_lines_are_the_numbers_of_the_record(kicks: list[StateKicks]) -> None:
+    figure = draw_kicks(kicks)
+    assert len(figure.axes) == 3
+    for axes, found in zip(figure.axes, kicks, strict=True):
+        shown = lines(axes)
+        growth = found.growth
+        expected = {
+            "random kicks: median": np.median(growth[:3], axis=(0, 1)),
+            "worst kick: median": np.median(growth[3], axis=0),
+            "worst kick: linear theory": np.median(found.linear[3], axis=0) / found.size,
+            "kick of mean Jacobian: median": np.median(growth[4], axis=0),
+            "kick of mean Jacobian: linear theory": np.median(found.linear[4], axis=0) / found.size,
+            "largest linear growth: median": np.median(found.norms, axis=0),
+            "powers of mean Jacobian": found.of_mean_jacobian,
+            "lower bound of their peak": found.mean_lower,
+        }
+        assert shown.keys() == expected.keys()
+        for label, values in expected.items():
+            np.testing.assert_allclose(shown[label].get_ydata(), values, rtol=1e-12)
+            np.testing.assert_array_equal(shown[label].get_xdata(), np.arange(9))
+        (band,) = axes.collections
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.min() == pytest.approx(growth[:3].min())
+        assert heights.max() == pytest.approx(growth[:3].max())
+        assert axes.get_yscale() == "log"
+        assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in axes.lines}) == 8
+
+
+def test_titles_say_size_place_and_predictions(kicks: list[StateKicks]) -> None:
+    axes = draw_kicks(kicks).axes[2]
+    shares = [kicks[2].changed[kicks[2].directions == kind].mean() for kind in ("random", "worst")]
+    head, second = axes.get_title().split("\n")
+    assert head.endswith("= 4, before step 1")
+    assert second == "other prediction: random {:.1%}, worst {:.1%}".format(*shares)
+    unjudged = dataclasses.replace(kicks[0], changed=np.empty(0), unjudged="none", at=0)
+    assert draw_kicks(unjudged).axes[0].get_title().endswith("= 0.01")
+    assert "\n" not in draw_kicks(unjudged).axes[0].get_title()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_nothing_overlaps_and_there_is_one_legend(kicks: list[StateKicks], count: int) -> None:
+    figure = draw_kicks((kicks * 2)[:count])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 9
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    assert len(boxes) == count
+    boxes += [axes.get_window_extent() for axes in figure.axes] + [legend.get_window_extent()]
+    for axes in figure.axes[:count]:
+        if axes.get_xlabel():
+            boxes.append(axes.xaxis.label.get_window_extent())
+    overlaps = [(str(a), str(b)) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+    assert overlaps == []
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_a_prediction_far_above_does_not_set_the_scale(kicks: list[StateKicks]) -> None:
+    far = dataclasses.replace(
+        kicks[0], of_mean_jacobian=np.logspace(0, 300, 9), mean_lower=np.full(9, np.inf)
+    )
+    low, high = draw_kicks(far).axes[0].get_ylim()
+    largest = max(kicks[0].growth.max(), np.median(kicks[0].norms, axis=0).max())
+    assert largest < high < 15 * largest
+    assert low >= largest * 1e-9
+
+
+def test_kinds_that_were_not_asked_for_are_left_out(kicks: list[StateKicks]) -> None:
+    found = kicks[1]
+    part = dataclasses.replace(
+        found,
+        directions=found.directions[3:4],
+        distances=found.distances[3:4],
+        linear=found.linear[3:4],
+        changed=found.changed[3:4],
+    )
+    axes = draw_kicks(part).axes[0]
+    assert len(axes.lines) == 5
+    assert not axes.collections
+    assert axes.get_title().endswith(f"other prediction: worst {found.changed[3]:.1%}")
+
+
+def test_refusals(kicks: list[StateKicks]) -> None:
+    with pytest.raises(ValueError, match="kicks is empty"):
+        draw_kicks([])
+    with pytest.raises(ValueError, match="size 0"):
+        draw_kicks([kicks[0], dataclasses.replace(kicks[0], size=0.0)])
+    for wrong in (3, [3]):
+        with pytest.raises(TypeError, match="kicks holds a int; expected StateKicks"):
+            draw_kicks(wrong)
