@@ -74,7 +74,7 @@ _ROOM_OF = {
     "CertifiedRadii": "certification",
     "certified_accuracy": "certification",
     "certified_radius": "certification",
-    "WeightRobustness": "weight_perturbations",
+    "WeightRobustness": "weight_verdicts",
     "weight_robustness": "weight_perturbations",
     "Correlation": "study.statistics",
     "spearman": "study.statistics",

@@ -191,6 +191,7 @@ ORDER = [
     "rnn.study.resampling",
     "rnn.study.statistics",
     "rnn.weight_ascent",
+    "rnn.weight_verdicts",
     "rnn.weight_perturbations",
     "rnn.figures",
     "rnn.training_figures",

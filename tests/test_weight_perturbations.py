@@ -14,8 +14,9 @@ from rnn.extremal_perturbations import pseudospectral_perturbation
 from rnn.models import ModelConfig, build_model
 from rnn.rounding import NUMBER_FORMATS, rounded
 from rnn.study.statistics import wilson_interval
-from rnn.weight_perturbations import WEIGHT_PERTURBATIONS, WeightRobustness, weight_robustness
+from rnn.weight_perturbations import WEIGHT_PERTURBATIONS, weight_robustness
 from rnn.weight_slots import plain_twin, shifted, weight_slots
+from rnn.weight_verdicts import WeightRobustness
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 
