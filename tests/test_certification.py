@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -215,3 +217,25 @@ class Misread(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         z = self.head(x)
         return z + z if isinstance(x, torch.Tensor) else z
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_the_page_on_other_verifiers_exports_what_it_says(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    page = (Path(__file__).resolve().parents[1] / "docs" / "verifiers.md").read_text("utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(snippet.replace("nn.LSTM(", f"nn.{kind}("), names)  # the document is ours
+    used = {node.op_type for node in onnx.load("unrolled.onnx").graph.node}
+    slicing = {"Concat", "ConstantOfShape", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Constant"}
+    assert used - slicing <= set(re.findall(r"`([A-Z][a-z]+)`", page))
+    x = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
+    (found,) = runtime.InferenceSession("unrolled.onnx").run(None, {"x": x.numpy()})
+    expected = names["head"](names["layer"](x)[0][:, -1]).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
