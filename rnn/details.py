@@ -223,9 +223,13 @@ class _Parts:
 
 
 def _norm_values(A: Floats) -> dict[str, float]:
-    matrix, scale = unit_scaled(A)  # the sum of squares of large entries would overflow
-    norm = float(spectral_norm_bounds(matrix))
-    return {"spectral_norm": norm * scale, "stable_rank": _stable_rank(float(np.linalg.norm(matrix)), norm)}
+    with np.errstate(over="ignore", under="ignore"):
+        frobenius, scale = float(np.linalg.norm(A)), 1.0
+    if not 1e-140 < frobenius < math.inf:  # squares left the range of floats; else no copy of a large matrix
+        A, scale = unit_scaled(A)
+        frobenius = float(np.linalg.norm(A))
+    norm = float(spectral_norm_bounds(A))
+    return {"spectral_norm": norm * scale, "stable_rank": _stable_rank(frobenius, norm)}
 
 
 def _quick_norm_values(A: Floats) -> dict[str, float]:

@@ -259,8 +259,8 @@ def test_what_is_said_of_a_large_radius_knows_of_data():
     assert "diagnose it with some" not in str(diagnose(layer, data=torch.zeros(1, 4, 1), quick=True))
 
 
-def test_large_numbers_in_matrices_above_largest_do_not_overflow():
-    W = np.diag([3e307, 4e307, 1e307])
-    row = diagnose(recurrent(W), largest=1).table.iloc[0]
-    np.testing.assert_allclose(row.spectral_norm, 4e307, rtol=1e-6)
+@pytest.mark.parametrize("unit", [1e307, 1.0, 1e-300])
+def test_squares_of_numbers_in_matrices_above_largest_stay_floats(unit):
+    row = diagnose(recurrent(np.diag([3.0, 4.0, 1.0]) * unit), largest=1).table.iloc[0]
+    np.testing.assert_allclose(row.spectral_norm, 4 * unit, rtol=1e-6)
     np.testing.assert_allclose(row.stable_rank, 26 / 16, rtol=1e-6)
