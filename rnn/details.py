@@ -224,12 +224,10 @@ class _Parts:
 
 def _norm_values(A: Floats) -> dict[str, float]:
     with np.errstate(over="ignore", under="ignore"):
-        frobenius, scale = float(np.linalg.norm(A)), 1.0
-    if not 1e-140 < frobenius < math.inf:  # squares left the range of floats; else no copy of a large matrix
-        A, scale = unit_scaled(A)
-        frobenius = float(np.linalg.norm(A))
-    norm = float(spectral_norm_bounds(A))
-    return {"spectral_norm": norm * scale, "stable_rank": _stable_rank(frobenius, norm)}
+        inside = 1e-140 < np.linalg.norm(A) < math.inf  # the squares are floats: no copy is needed
+    matrix, scale = (A, 1.0) if inside else unit_scaled(A)
+    norm = float(spectral_norm_bounds(matrix))
+    return {"spectral_norm": norm * scale, "stable_rank": _stable_rank(float(np.linalg.norm(matrix)), norm)}
 
 
 def _quick_norm_values(A: Floats) -> dict[str, float]:
