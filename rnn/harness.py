@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rnn.attacks import ATTACKS, Attack
 from rnn.bench import checked_bench, checked_bounds, undisturbed
 from rnn.rounds import Stage
-from rnn.strength import Watch, lead
+from rnn.strength import AttackStrength, Watch, lead
 from rnn.threats import FRAMES, NORMS, Threat
 from rnn.verdicts import AttackResult, RobustnessCurve
 from spectra.checks import generator, non_negative, one_of, real_number
@@ -140,7 +140,6 @@ def attack(
         alive = clean_correct.nonzero()[:, 0]
         method, chosen = _usable(stage, alive, method, chosen)
         perturbed, turned = stage.run(chosen, alive)
-        queries, gradients = watch.queries.cpu().numpy().copy(), watch.gradients.cpu().numpy().copy()
         _, correct = bench.judge(perturbed)
         again = (correct & clean_correct).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
         missed, stuck = stage.overlooked(again)
@@ -155,8 +154,8 @@ def attack(
         method=method,
         norm=threat.norm,
         budget=threat.budget,
-        queries=queries,
-        gradients=gradients,
+        queries=watch.queries.cpu().numpy(),
+        gradients=watch.gradients.cpu().numpy(),
         flat=watch.flat.cpu().numpy(),
         broken=watch.broken.cpu().numpy(),
         stuck=stuck.cpu().numpy(),
@@ -164,7 +163,7 @@ def attack(
         turned=np.array(turned, dtype=np.int64),
         frames=frames,
     )
-    _warn_if_weak(result)
+    _warn_if_weak(result.strength, f"{method} at {norm} {threat.budget:g}")
     return result
 
 
@@ -217,6 +216,11 @@ def robustness(
     RobustnessCurve
         Accuracies with intervals, and the smallest budget that turned each example.
 
+    Warns
+    -----
+    AccuracyWarning
+        At the first budget at which there are signs that all methods together were weak; see `attack`.
+
     Raises
     ------
     TypeError
@@ -260,6 +264,7 @@ def robustness(
         scores, correct = bench.judge(bench.x)
         watch = Watch(lead(scores, bench.truth))
         minimal = torch.where(correct, np.inf, 0.0).double()
+        strengths: dict[float, AttackStrength] = {}
         for size in sizes:
             stage = Stage(
                 bench, scores, _threat(norm, size, bounds, frames), frames == "worst", random, watch
@@ -270,6 +275,12 @@ def robustness(
                 perturbed, _ = stage.run(method, alive)
                 turned = ~bench.judge(perturbed)[1] & minimal.isinf()
                 minimal[turned] = size
+            alive = minimal.isinf().nonzero()[:, 0]
+            strengths[size] = _strength(stage, int(correct.sum()), alive, chosen)
+    for size, strength in strengths.items():
+        if strength.signs:
+            _warn_if_weak(strength, f"the worst of {', '.join(chosen)} at {norm} {size:g}")
+            break
     smallest = minimal.cpu().numpy()
     return _curve(sizes, smallest, list(chosen), norm, level, watch.queries.cpu().numpy())
 
@@ -320,14 +331,18 @@ def _looks_again(stage: Stage, name: str) -> bool:
     )
 
 
-def _warn_if_weak(result: AttackResult) -> None:
-    signs = result.strength.signs
-    if signs:
-        warnings.warn(
-            f"{result.method} at {result.norm} {result.budget:g} may be weak: {'; '.join(signs)}",
-            AccuracyWarning,
-            stacklevel=3,
-        )
+def _warn_if_weak(strength: AttackStrength, what: str) -> None:
+    if strength.signs:
+        warnings.warn(f"{what} may be weak: {strength}", AccuracyWarning, stacklevel=3)
+
+
+def _strength(stage: Stage, attacked: int, alive: Tensor, names: Iterable[str]) -> AttackStrength:
+    """Give what speaks against several attacks together, from those that still stand after all of them."""
+    look = any(_looks_again(stage, name) for name in names)
+    missed, stuck = stage.overlooked(alive if look else alive[:0])
+    counts = (stage.watch.flat[alive], stage.watch.broken[alive], stuck, missed)
+    flat, broken, stuck_count, missed_count = (int(sign.sum()) for sign in counts)
+    return AttackStrength(attacked, len(alive), flat, broken, stuck_count, missed_count, rounds=1, last=0)
 
 
 def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:

@@ -103,7 +103,12 @@ class Stage:
             Whom one full step along the gradient of the log-odds turns.
         stuck : Tensor of bool, shape (N,)
             Whose best lead of a wrong class never exceeded the clean one, although the gradient promised it.
+
+        Notes
+        -----
+        The queries of this look are not counted.
         """
+        queries, gradients = self.watch.queries.clone(), self.watch.gradients.clone()
         missed = torch.zeros(len(self.bench.x), dtype=torch.bool, device=self.bench.x.device)
         stuck = missed.clone()
         for index in alive.split(self.bench.batch) if len(alive) else ():
@@ -114,6 +119,7 @@ class Stage:
             missed[index] = wrong.to(missed.device)
             noticeable = promised.to(tried.device) > 1e-3 * self.scores[index].abs().amax(1)
             stuck[index] = tried & noticeable
+        self.watch.queries, self.watch.gradients = queries, gradients
         return missed, stuck
 
     def _rounds(

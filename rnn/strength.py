@@ -281,6 +281,7 @@ def second_look(objective: Objective, x: Tensor, threat: Threat) -> tuple[Tensor
     promised : Tensor of float64, shape (n,)
         By how much the log-odds would rise along the step if they were linear.
     """
+    objective.cross_entropy(x)  # where the logits saturate its gradient is 0, which the watch notes
     gradient = objective.log_odds(x).gradient
     step = threat.project(x + threat.budget * threat.ascent(gradient), x)
     promised = (gradient.double() * (step.double() - x.double())).flatten(1).sum(1)

@@ -142,6 +142,22 @@ def test_queries_of_a_curve_are_those_of_its_attacks() -> None:
     np.testing.assert_array_equal(curve.queries, 2 * tried)
 
 
+@pytest.mark.parametrize("kind", ["rounded inputs", "quantised logits", "saturated logits"])
+def test_the_ensemble_notices_masked_gradients(kind: str) -> None:
+    with pytest.warns(AccuracyWarning, match="worst at linf 0.03 may be weak: .* gradient of exactly 0"):
+        struck(kind, "worst", budget=0.03, steps=5, classes=3)
+
+
+@pytest.mark.parametrize("methods", [["fgsm"], ["fgsm", "pgd"]])
+def test_a_curve_of_weak_attacks_says_so_once(methods: list[str]) -> None:
+    given = {"norm": "linf", "bounds": DIGITS.bounds, "budgets": [0.0, 0.02, 0.05]}
+    pattern = f"the worst of {', '.join(methods)} at linf 0.02 may be weak: .* gradient of exactly 0"
+    with pytest.warns(AccuracyWarning, match=pattern) as seen:
+        robustness(Defended("quantised logits"), X, Y, methods=methods, **given)
+    assert len(seen) == 1
+    robustness(MODEL, X, Y, methods=methods, **given)  # a warning would be an error
+
+
 def test_strength_is_saved_and_an_older_file_has_none(tmp_path: Path) -> None:
     with pytest.warns(AccuracyWarning):
         result = struck("quantised logits")
