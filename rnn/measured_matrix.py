@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -33,11 +32,14 @@ class MeasuredMatrix:
 
     def __init__(self, matrix: NDArray[Any], *, epsilon: float, dynamics: str) -> None:
         self.matrix, self.epsilon, self.dynamics = matrix, epsilon, dynamics
+        self._form: SchurForm | None = None
 
-    @functools.cached_property
+    @property
     def form(self) -> SchurForm:
         """The Schur form."""
-        return schur_form(self.matrix)
+        if self._form is None:  # no cached_property: in Python 3.11 its lock lets one matrix at a time pass
+            self._form = schur_form(self.matrix)
+        return self._form
 
     def measure(self, name: str) -> float:
         """Give the value of one measure.

@@ -14,7 +14,6 @@ Samples a gap apart then miss the minimum by O(gap²), not by the O(gap) of a fu
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -87,10 +86,10 @@ class Sampler:
             value[i] = lower[i] = dense_sigma_min(self.form, z[i])
         return Samples(value, np.maximum(lower - floor, 0.0), value + floor)
 
-    @functools.cached_property
+    @property
     def reach(self) -> float:
         """Upper bound of the numerical radius."""
-        return numerical_radius_bound(self.form) + self.floor
+        return self.form.once("reach", lambda: numerical_radius_bound(self.form)) + self.floor
 
     @property
     def affordable(self) -> float:

@@ -1,9 +1,13 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import spectra
+from rnn.measured_matrix import MeasuredMatrix
 from rnn.measures import BASELINES, STUDIED, column_label, matrix_measures
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -89,3 +93,18 @@ def test_labels():
 def test_refusals(A, epsilon, message):
     with pytest.raises(ValueError, match=message):
         matrix_measures(A, epsilon=epsilon)
+
+
+def test_schur_forms_of_two_matrices_are_computed_at_the_same_time(monkeypatch):
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet(matrix):
+        meeting.wait()  # breaks if one waits for the other to end
+        return spectra.schur_form(matrix)
+
+    monkeypatch.setattr("rnn.measured_matrix.schur_form", meet)
+    both = [MeasuredMatrix(random_matrix(seed), epsilon=0.1, dynamics="discrete") for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        forms = list(pool.map(lambda one: one.form, both))
+    assert [form.n for form in forms] == [6, 6]
+    assert both[0].form is forms[0]
