@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.callbacks import DEFAULT_MEASURES, SpectralCallback
+from rnn.watching.callbacks import DEFAULT_MEASURES, SpectralCallback
 
 SETS = {
     "default": DEFAULT_MEASURES,

@@ -9,14 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rnn.apgd import APGDCrossEntropy, APGDRatio, APGDTargeted
-from rnn.corruptions import FramesDropped, FramesRepeated, FramesShifted
-from rnn.ensemble import Worst
-from rnn.minimal_norms import FAB, DeepFool, FABTargeted
-from rnn.noise import GaussianNoise, SaltNoise, UniformNoise
-from rnn.objectives import Objective
-from rnn.square import Square
-from rnn.threats import Threat, per_example
+from rnn.attacking.apgd import APGDCrossEntropy, APGDRatio, APGDTargeted
+from rnn.attacking.corruptions import FramesDropped, FramesRepeated, FramesShifted
+from rnn.attacking.ensemble import Worst
+from rnn.attacking.minimal_norms import FAB, DeepFool, FABTargeted
+from rnn.attacking.noise import GaussianNoise, SaltNoise, UniformNoise
+from rnn.attacking.objectives import Objective
+from rnn.attacking.square import Square
+from rnn.attacking.threats import Threat, per_example
 from spectra.checks import positive, whole_number
 
 

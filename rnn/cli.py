@@ -122,7 +122,7 @@ def demo(
     """Go the whole way: train on digits, measure spectra, attack, correlate, report."""
     _need_extra()
 
-    from rnn.measures import column_label
+    from rnn.measuring.measures import column_label
     from rnn.study.demo import OUTCOME, run_demo
 
     with progress_of("networks") as progress:
@@ -180,7 +180,7 @@ def pseudospectrum(
 
     import spectra
     from rnn.figures import draw_portraits
-    from rnn.images import figure_png
+    from rnn.pages.images import figure_png
 
     matrix = read_matrix(file)
     if dry_run:
@@ -388,7 +388,7 @@ def _examined(
         if after is not None:
             return compare(checkpoint, after, progress=progress, **wanted)
         if data is not None:
-            from rnn.rebuilding import read_data, rebuilt_model
+            from rnn.reading.rebuilding import read_data, rebuilt_model
 
             wanted = wanted | {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
         return diagnose(checkpoint, progress=progress, **wanted)

@@ -13,9 +13,9 @@ import numpy as np
 from rnn.diagnosis import Diagnosis
 from rnn.examination import diagnose
 from rnn.findings import LEVELS, Finding, carries_state, grouped_lines
-from rnn.frames import frame_csv, frame_markdown, frame_records, marked
-from rnn.measures import LABELS
-from rnn.page_sections import comparison_sections
+from rnn.measuring.measures import LABELS
+from rnn.pages.frames import frame_csv, frame_markdown, frame_records, marked
+from rnn.pages.page_sections import comparison_sections
 from rnn.report import counted, prose
 from rnn.weights import NamedMatrices, named_matrices
 from spectra.checks import callback

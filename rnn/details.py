@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.measured_matrix import MeasuredMatrix
-from rnn.measures import MEASURES
-from rnn.number_formats import RoundingEffect, rounding_effects
+from rnn.measuring.measured_matrix import MeasuredMatrix
+from rnn.measuring.measures import MEASURES
+from rnn.measuring.number_formats import RoundingEffect, rounding_effects
 from spectra.distribution import SpectralDistribution, singular_value_distribution
 from spectra.errors import ConvergenceError
 from spectra.norms import spectral_norm_bounds
@@ -52,7 +52,7 @@ class MatrixDetail:
     dynamics : {"discrete", "continuous"}
         What its square measures are of.
     values : dict of str to float
-        The measures of `rnn.measures.MEASURES` that it has, by name.
+        The measures of `rnn.measuring.measures.MEASURES` that it has, by name.
     measures : Measures or None
         Those with an interval or a direct formula, with their intervals and times; None for rectangular and
         for too large matrices, and in the quick mode.

@@ -9,16 +9,16 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rnn.bounds.lipschitz import LipschitzBounds
+from rnn.bounds.slopes import LocalLipschitz
 from rnn.details import MatrixDetail
-from rnn.diagnosis_page import PageContents, diagnosis_page
 from rnn.findings import LEVELS, Finding, grouped_lines
-from rnn.frames import frame_csv, frame_markdown, frame_records, marked, plain
-from rnn.layer_dynamics import LayerDynamics
-from rnn.lipschitz import LipschitzBounds
-from rnn.measures import MEASURES
-from rnn.page_sections import dynamics_sections, lipschitz_sections, rounding_sections
+from rnn.measuring.measures import MEASURES
+from rnn.motion.layer_dynamics import LayerDynamics
+from rnn.pages.diagnosis_page import PageContents, diagnosis_page
+from rnn.pages.frames import frame_csv, frame_markdown, frame_records, marked, plain
+from rnn.pages.page_sections import dynamics_sections, lipschitz_sections, rounding_sections
 from rnn.report import Section, counted
-from rnn.slopes import LocalLipschitz
 from spectra.threads import Progress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Diagnosis:
         What was diagnosed: the class of the module, or the name of the file.
     table : DataFrame
         One row per matrix: name, layer, direction, gate, role, dynamics, rows, columns, and the measures of
-        `rnn.measures.MEASURES` (NaN where one is not defined, inf where it is infinite).
+        `rnn.measuring.measures.MEASURES` (NaN where one is not defined, inf where it is infinite).
     findings : list of Finding
         Warnings first.
     unrecognised : list of (str, str)

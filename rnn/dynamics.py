@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import jacrev
 
-from rnn.cells import unrolled_cells
-from rnn.drives import Drive
-from rnn.jacobians import one_drive
 from rnn.models import logits
-from rnn.twins import float64_twin, is_stepped
+from rnn.motion.cells import unrolled_cells
+from rnn.motion.drives import Drive
+from rnn.motion.jacobians import one_drive
+from rnn.motion.twins import float64_twin, is_stepped
 from spectra.errors import UnsupportedModelError
 
 Floats = NDArray[np.float64]

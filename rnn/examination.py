@@ -16,8 +16,8 @@ from torch import nn
 from rnn.details import LARGEST, MatrixDetail, matrix_detail
 from rnn.diagnosis import COLUMNS, Diagnosis
 from rnn.findings import LEVELS, Finding, carries_state, matrix_findings
-from rnn.measures import EPSILON
-from rnn.network_dynamics import examined, subject
+from rnn.measuring.measures import EPSILON
+from rnn.motion.network_dynamics import examined, subject
 from rnn.weights import NamedMatrices, NamedMatrix, named_matrices
 from spectra.checks import callback, positive, whole_number
 from spectra.errors import AccuracyWarning

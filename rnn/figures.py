@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnn.images import STYLES, WIDE, empty_figure
-from rnn.measures import column_label
+from rnn.measuring.measures import column_label
+from rnn.pages.images import STYLES, WIDE, empty_figure
 from rnn.study.statistics import POOLED, wilson_interval
 
 if TYPE_CHECKING:

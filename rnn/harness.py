@@ -12,12 +12,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from rnn.attacking.bench import checked_bench, checked_bounds, undisturbed
+from rnn.attacking.rounds import Stage
+from rnn.attacking.strength import AttackStrength, Watch, lead
+from rnn.attacking.threats import FRAMES, NORMS, Threat
+from rnn.attacking.verdicts import AttackResult, RobustnessCurve
 from rnn.attacks import ATTACKS, Attack
-from rnn.bench import checked_bench, checked_bounds, undisturbed
-from rnn.rounds import Stage
-from rnn.strength import AttackStrength, Watch, lead
-from rnn.threats import FRAMES, NORMS, Threat
-from rnn.verdicts import AttackResult, RobustnessCurve
 from spectra.checks import generator, non_negative, one_of, real_number
 from spectra.errors import AccuracyWarning
 

@@ -209,7 +209,7 @@ def render_page(template: str, **content: Any) -> str:
         return visible(value) if isinstance(value, str) else value
 
     environment = Environment(
-        loader=FunctionLoader(lambda name: files("rnn").joinpath(name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(lambda name: files("rnn.pages").joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnn.attention import conv1d_names, fused_records, is_attention, is_fused
-from rnn.factors import Weight, whole_weights
-from rnn.gates import GATES, is_recurrent, leaky, recurrent_records
-from rnn.matrices import NamedMatrices, NamedMatrix
 from rnn.models import FeedForward
-from rnn.sources import read_source
-from rnn.tensors import ANY_ARRAY, NotUnderstoodError
+from rnn.reading.attention import conv1d_names, fused_records, is_attention, is_fused
+from rnn.reading.factors import Weight, whole_weights
+from rnn.reading.gates import GATES, is_recurrent, leaky, recurrent_records
+from rnn.reading.matrices import NamedMatrices, NamedMatrix
+from rnn.reading.sources import read_source
+from rnn.reading.tensors import ANY_ARRAY, NotUnderstoodError
 from spectra.checks import one_of, positive
 from spectra.errors import UnsupportedModelError
 
@@ -44,7 +44,7 @@ def named_matrices(
     ----------
     source : nn.Module, mapping, or path
         A module, a state_dict, a training checkpoint with nested dictionaries, or a path to a file or folder
-        in one of the formats of `rnn.sources`. Nothing in it is changed, no code of a file is run.
+        in one of the formats of `rnn.reading.sources`. Nothing in it is changed, no code of a file is run.
     recurrent : str or sequence of str, optional
         Names of square tensors that are recurrent matrices of ungated cells, where their names do not say so.
     orientation : {"out_in", "in_out"}, optional
@@ -83,9 +83,9 @@ def named_matrices(
     its layer is called so, and with more dimensions a convolution. Names of wrappers (``module.``,
     ``_orig_mod.``, ``_fsdp_wrapped_module.``) are left out.
 
-    Weights that stand in several tensors are composed: see `rnn.factors.whole_weights` for files, and
-    `rnn.modules.tensors_of_module` for live modules. For query, key and value see
-    `rnn.attention.fused_records`.
+    Weights that stand in several tensors are composed: see `rnn.reading.factors.whole_weights` for files, and
+    `rnn.reading.modules.tensors_of_module` for live modules. For query, key and value see
+    `rnn.reading.attention.fused_records`.
 
     Each tensor is read once, one after the other, in its own precision, to see that it is finite; nothing of
     a file is kept. `NamedMatrix.matrix` reads again. A module or mapping is copied as it is now.

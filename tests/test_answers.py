@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from rnn.answers import Questions
+from rnn.attacking.answers import Questions
+from rnn.attacking.verdicts import AttackResult
 from rnn.harness import attack, robustness
 from rnn.models import ModelConfig, build_model
 from rnn.tasks import load_task
-from rnn.verdicts import AttackResult
 from spectra.errors import AccuracyWarning
 
 LENGTHS = torch.tensor([3, 6, 1, 5, 6, 2, 4, 6])

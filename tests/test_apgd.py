@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.apgd import APGDCrossEntropy, APGDRatio, APGDTargeted, checkpoints, climb
+from rnn.attacking.apgd import APGDCrossEntropy, APGDRatio, APGDTargeted, checkpoints, climb
+from rnn.attacking.objectives import Objective
+from rnn.attacking.threats import Threat
 from rnn.harness import attack
 from rnn.models import ModelConfig, build_model
-from rnn.objectives import Objective
-from rnn.threats import Threat
 
 KINDS = (APGDCrossEntropy, APGDRatio, APGDTargeted)
 

@@ -17,11 +17,11 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.archives import read_torch_archive
-from rnn.pickle_machine import Global
-from rnn.pickled_tensors import TENSOR_MAKERS, Storage
-from rnn.tensors import NotUnderstoodError, Tensors
-from rnn.zip_records import FileBytes, file_bytes
+from rnn.reading.archives import read_torch_archive
+from rnn.reading.pickle_machine import Global
+from rnn.reading.pickled_tensors import TENSOR_MAKERS, Storage
+from rnn.reading.tensors import NotUnderstoodError, Tensors
+from rnn.reading.zip_records import FileBytes, file_bytes
 from spectra.errors import UnsupportedModelError
 
 BIG = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
@@ -185,7 +185,7 @@ def test_opening_reads_no_numbers_and_reading_only_what_is_needed(path: Path, mo
     whole = torch.randn(1000, 100)
     torch.save({"a": whole[3:5], "b": whole}, path)
     taken: list[int] = []
-    from rnn import zip_records
+    from rnn.reading import zip_records
 
     original = zip_records.FileBytes.read
     monkeypatch.setattr(
@@ -490,9 +490,9 @@ def test_a_file_that_ends_before_its_size_is_cut_off(path: Path) -> None:
 MEMORY = """
 import sys
 import torch
-from rnn.archives import read_torch_archive
+from rnn.reading.archives import read_torch_archive
 from rnn.weights import named_matrices
-from rnn.zip_records import FileBytes, file_bytes
+from rnn.reading.zip_records import FileBytes, file_bytes
 
 def kibibytes(field):
     with open("/proc/self/status", encoding="ascii") as lines:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from rnn.attacking.threats import NORMS, Threat
 from rnn.attacks import ATTACKS, FGSM, PGD, Objective
 from rnn.models import ModelConfig, build_model
-from rnn.threats import NORMS, Threat
 
 
 def points(seed: int, scale: float, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from rnn.tensors import Tensors, stored_tensor
+from rnn.reading.tensors import Tensors, stored_tensor
 from rnn.weights import NamedMatrices, named_matrices
 
 SEEN: list[torch.Tensor] = []

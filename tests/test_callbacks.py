@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rnn import callbacks, tracked_matrices
-from rnn.callbacks import DEFAULT_MEASURES, SpectralCallback
-from rnn.measured_matrix import FUNCTIONS, MeasuredMatrix
-from rnn.time_budget import TimeBudget
-from rnn.training_measures import TrainingMeasures
+from rnn.measuring.measured_matrix import FUNCTIONS, MeasuredMatrix
+from rnn.watching import callbacks, tracked_matrices
+from rnn.watching.callbacks import DEFAULT_MEASURES, SpectralCallback
+from rnn.watching.time_budget import TimeBudget
+from rnn.watching.training_measures import TrainingMeasures
 from rnn.weights import named_matrices
 from spectra.errors import ConvergenceError, UnsupportedModelError
 from spectra.overview import measures

@@ -11,8 +11,8 @@ from torch.func import jacrev, vmap
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from rnn.cells import UnrolledCell, unrolled_cells, unrolled_states
-from rnn.unrolled import UnrolledRNN
+from rnn.motion.cells import UnrolledCell, unrolled_cells, unrolled_states
+from rnn.motion.unrolled import UnrolledRNN
 from spectra.errors import UnsupportedModelError
 
 KINDS = ("tanh", "relu", "gru", "lstm")

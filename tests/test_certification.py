@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.certification import CertifiedCurve, CertifiedRadii, certified_accuracy, certified_radius
+from rnn.bounds.certification import CertifiedCurve, CertifiedRadii, certified_accuracy, certified_radius
 from rnn.harness import attack
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.tasks import load_task

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.corruptions import FramesDropped, FramesRepeated, FramesShifted
+from rnn.attacking.corruptions import FramesDropped, FramesRepeated, FramesShifted
+from rnn.attacking.objectives import Objective
+from rnn.attacking.threats import Threat
 from rnn.harness import attack
-from rnn.objectives import Objective
-from rnn.threats import Threat
 
 THREAT = Threat("l2", 0.1, None)
 

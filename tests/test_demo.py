@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import spectra
-from rnn.measures import STUDIED
+from rnn.measuring.measures import STUDIED
 from rnn.models import CELLS, ModelConfig, build_model
 from rnn.study.demo import (
     BUDGETS,

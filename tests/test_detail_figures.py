@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnn.detail_figures import distribution_png, growth_png, portrait_png, thumbnail_png
+from rnn.pages.detail_figures import distribution_png, growth_png, portrait_png, thumbnail_png
 from spectra.distribution import singular_value_distribution
 from spectra.pseudospectra import pseudospectrum
 from spectra.transients import transient_growth
@@ -91,10 +91,10 @@ def test_remarks_are_drawn_and_no_figure_stays_open(gaussian):
 
 
 def test_in_continuous_time_the_limit_is_the_imaginary_axis(monkeypatch):
-    import rnn.detail_figures
+    import rnn.pages.detail_figures
 
     drawn = []
-    monkeypatch.setattr(rnn.detail_figures, "_png", lambda axes: drawn.append(axes) or b"")
+    monkeypatch.setattr(rnn.pages.detail_figures, "_png", lambda axes: drawn.append(axes) or b"")
     A = np.array([[-1.0, 2.0], [0.0, -0.5]])
     result = pseudospectrum(A, epsilons=[0.1], shape=(20, 20))
     portrait_png(result, dynamics="continuous")

@@ -3,7 +3,7 @@ import pytest
 
 import spectra
 from rnn.details import matrix_detail
-from rnn.measures import MEASURES
+from rnn.measuring.measures import MEASURES
 
 
 def gaussian(m, n, seed=0):

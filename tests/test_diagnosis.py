@@ -8,8 +8,8 @@ import torch
 
 from rnn.diagnosis import COLUMNS
 from rnn.examination import diagnose
-from rnn.frames import frame_csv, frame_markdown, marked, plain
-from rnn.number_formats import NUMBER_FORMATS
+from rnn.measuring.number_formats import NUMBER_FORMATS
+from rnn.pages.frames import frame_csv, frame_markdown, marked, plain
 
 
 def recurrent(W):

@@ -10,14 +10,14 @@ import pytest
 from browser import Browser
 from test_report import EVIL, Page
 
-import rnn.diagnosis_page
+import rnn.pages.diagnosis_page
 import spectra
 from rnn.details import matrix_detail
-from rnn.diagnosis_page import MOST_PICTURED, PageContents, diagnosis_page, shortened
 from rnn.findings import Finding
-from rnn.matrix_cards import card_tables, matrix_card
-from rnn.matrix_words import sentences
-from rnn.measures import MEASURES
+from rnn.measuring.measures import MEASURES
+from rnn.pages.diagnosis_page import MOST_PICTURED, PageContents, diagnosis_page, shortened
+from rnn.pages.matrix_cards import card_tables, matrix_card
+from rnn.pages.matrix_words import sentences
 from rnn.report import Cell, Picture, Section, Table
 from spectra.gallery import grcar
 
@@ -263,7 +263,7 @@ def test_without_details_the_table_stands_alone():
 
 
 def test_pictures_go_to_the_worst_and_the_page_says_so(details, monkeypatch):
-    monkeypatch.setattr(rnn.diagnosis_page, "MOST_PICTURED", 2)
+    monkeypatch.setattr(rnn.pages.diagnosis_page, "MOST_PICTURED", 2)
     names = [f"m{i}" for i in range(4)]
     made = [matrix_detail(name, np.diag([0.5, i / 10]), epsilon=0.1) for i, name in enumerate(names)]
     rows = [row_of(name, detail, shape=(2, 2)) for name, detail in zip(names, made, strict=True)]

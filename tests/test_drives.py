@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from rnn.cells import unrolled_cells
-from rnn.drives import Drive, cell_drive, recorded_drives
 from rnn.models import ModelConfig, build_model
+from rnn.motion.cells import unrolled_cells
+from rnn.motion.drives import Drive, cell_drive, recorded_drives
 from spectra.errors import UnsupportedModelError
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rnn.cells import unrolled_cells
-from rnn.drives import cell_drive, recorded_drives
 from rnn.dynamics import input_jacobian, mean_state_jacobian, state_jacobian, trajectory
-from rnn.jacobians import one_drive, state_jacobians
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
+from rnn.motion.cells import unrolled_cells
+from rnn.motion.drives import cell_drive, recorded_drives
+from rnn.motion.jacobians import one_drive, state_jacobians
 from spectra.errors import UnsupportedModelError
 
 RECURRENT = ("tanh", "gru", "lstm")
@@ -153,7 +153,7 @@ def test_small_pieces_of_memory_give_the_same(monkeypatch: pytest.MonkeyPatch) -
     layer = random_layer("gru")
     whole = state_jacobians(layer, sequences())
     for entries in (1, 40, 16 * 7 * 2):
-        monkeypatch.setattr("rnn.jacobians._AT_ONCE", entries)
+        monkeypatch.setattr("rnn.motion.jacobians._AT_ONCE", entries)
         np.testing.assert_allclose(state_jacobians(layer, sequences()), whole, rtol=1e-13, atol=1e-15)
 
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from rnn.cells import UnrolledCell
-from rnn.drives import cell_drive
-from rnn.dynamics_figures import (
+from rnn.motion.cells import UnrolledCell
+from rnn.motion.drives import cell_drive
+from rnn.motion.layer_dynamics import layer_dynamics
+from rnn.pages.dynamics_figures import (
     draw_exponents,
     draw_fixed_points,
     draw_fixed_spectra,
     draw_growth,
     draw_step_jacobians,
 )
-from rnn.layer_dynamics import layer_dynamics
 
 
 @pytest.fixture(scope="module")

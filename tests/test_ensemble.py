@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from rnn.apgd import APGDCrossEntropy, APGDTargeted
-from rnn.ensemble import Worst
+from rnn.attacking.apgd import APGDCrossEntropy, APGDTargeted
+from rnn.attacking.ensemble import Worst
+from rnn.attacking.minimal_norms import FABTargeted
+from rnn.attacking.objectives import Objective
+from rnn.attacking.square import Square
+from rnn.attacking.threats import Threat
 from rnn.harness import attack
-from rnn.minimal_norms import FABTargeted
 from rnn.models import ModelConfig, build_model
-from rnn.objectives import Objective
-from rnn.square import Square
-from rnn.threats import Threat
 
 
 def problem() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from torch import nn
 
-from rnn.cells import UnrolledCell, unrolled_cells
 from rnn.dynamics import state_jacobian
-from rnn.equilibria import FixedPoints, fixed_points
 from rnn.models import ModelConfig, build_model
+from rnn.motion.cells import UnrolledCell, unrolled_cells
+from rnn.motion.equilibria import FixedPoints, fixed_points
 from spectra import pseudospectrum
 from spectra.errors import UnsupportedModelError
 
@@ -191,7 +191,7 @@ def test_descents_that_stand_still_are_given_up_without_losing_points(
     W = 3 * np.random.default_rng(0).standard_normal((32, 32)) / np.sqrt(32)
     found, work = [], []
     for fast in (10.0, np.inf):
-        monkeypatch.setattr("rnn.equilibria._FAST", fast)
+        monkeypatch.setattr("rnn.motion.equilibria._FAST", fast)
         left: list[int] = []
 
         def tell(done: int, total: int, left: list[int] = left) -> None:

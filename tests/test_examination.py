@@ -7,7 +7,7 @@ import spectra
 from rnn.diagnosis import COLUMNS
 from rnn.examination import diagnose
 from rnn.findings import LEVELS
-from rnn.measures import MEASURES
+from rnn.measuring.measures import MEASURES
 from rnn.weights import named_matrices
 from spectra.errors import ConvergenceError, UnsupportedModelError
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import SEEDS, Square, squares, unitary
 
-from rnn.extremal_perturbations import PseudospectralPerturbation, pseudospectral_perturbation
+from rnn.attacking.extremal_perturbations import PseudospectralPerturbation, pseudospectral_perturbation
 from spectra.gallery import grcar
 
 DYNAMICS = st.sampled_from(["discrete", "continuous"])

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from rnn.factors import whole_weights
-from rnn.tensors import Tensors, stored_tensor
+from rnn.reading.factors import whole_weights
+from rnn.reading.tensors import Tensors, stored_tensor
 from rnn.weights import NamedMatrices, named_matrices
 
 

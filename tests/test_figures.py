@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success
-from rnn.images import figure_png
+from rnn.pages.images import figure_png
 from rnn.study.statistics import POOLED, correlate, wilson_interval
 from spectra.gallery import grcar
 from spectra.pseudospectra import pseudospectrum

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnn.measures import BASELINES
+from rnn.measuring.measures import BASELINES
 from rnn.study.findings import study_findings, study_limits, study_verdict
 from rnn.study.statistics import correlate
 

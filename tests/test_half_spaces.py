@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from rnn.half_spaces import to_boundary
-from rnn.threats import Threat
+from rnn.attacking.half_spaces import to_boundary
+from rnn.attacking.threats import Threat
 
 ORDERS = {"linf": math.inf, "l2": 2, "l1": 1}
 

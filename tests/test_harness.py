@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import rnn.attacks
+from rnn.attacking.threats import NORMS, Threat
 from rnn.attacks import FGSM, Objective
 from rnn.harness import AttackResult, RobustnessCurve, attack, robustness
 from rnn.models import CELLS, ModelConfig, build_model
 from rnn.tasks import load_task
-from rnn.threats import NORMS, Threat
 from rnn.training import TrainingConfig, train
 from spectra.errors import AccuracyWarning
 

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.archives import read_torch_archive
-from rnn.tensors import NotUnderstoodError
+from rnn.reading.archives import read_torch_archive
+from rnn.reading.tensors import NotUnderstoodError
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 
@@ -113,7 +113,7 @@ def test_nothing_is_imported(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(b"}(S'x'\nctrap\nThing\n)\x81S'w'\nctrap\nmake\n)Ru.")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from rnn.archives import read_torch_archive\n"
+        "from rnn.reading.archives import read_torch_archive\n"
         "try: read_torch_archive(sys.argv[1] + '/a.pkl')\n"
         "except TypeError as error: print(error)\n"
         "assert 'trap' not in sys.modules"

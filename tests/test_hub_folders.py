@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from rnn.sources import read_source
+from rnn.reading.sources import read_source
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 

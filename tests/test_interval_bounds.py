@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.cells import unrolled_cells
-from rnn.interval_bounds import Region, interval_bounds, least_margins
+from rnn.bounds.interval_bounds import Region, interval_bounds, least_margins
+from rnn.bounds.straight_programs import StraightProgram, sources
+from rnn.bounds.traced_programs import program_of
 from rnn.models import CELLS, ModelConfig, build_model
-from rnn.straight_programs import StraightProgram, sources
-from rnn.traced_programs import program_of
+from rnn.motion.cells import unrolled_cells
 from spectra.errors import UnsupportedModelError
 
 NORMS = ["linf", "l2"]

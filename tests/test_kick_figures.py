@@ -8,9 +8,9 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from rnn.kick_figures import draw_kicks
-from rnn.kicks import StateKicks, state_kicks
 from rnn.models import ModelConfig, build_model
+from rnn.motion.kick_figures import draw_kicks
+from rnn.motion.kicks import StateKicks, state_kicks
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rnn import layer_bounds
-from rnn.layer_bounds import NotLipschitzError, layer_bound
-from rnn.recurrent_bounds import norm_above, recurrent_bound
+from rnn.bounds import layer_bounds
+from rnn.bounds.layer_bounds import NotLipschitzError, layer_bound
+from rnn.bounds.recurrent_bounds import norm_above, recurrent_bound
 
 
 def drawn(layer: nn.Module, seed: int = 0, scale: float = 0.5) -> nn.Module:

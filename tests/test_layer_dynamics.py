@@ -3,10 +3,10 @@ import pytest
 import torch
 
 import spectra
-from rnn.cells import UnrolledCell
-from rnn.drives import cell_drive
-from rnn.layer_dynamics import dynamics_findings, layer_dynamics
 from rnn.models import ModelConfig, build_model
+from rnn.motion.cells import UnrolledCell
+from rnn.motion.drives import cell_drive
+from rnn.motion.layer_dynamics import dynamics_findings, layer_dynamics
 
 
 def drive_of(W, *, count=3, steps=40):
@@ -77,7 +77,7 @@ def test_the_quick_mode_searches_no_fixed_points():
 
 
 def test_wide_layers_are_looked_at_on_fewer_sequences(monkeypatch):
-    monkeypatch.setattr("rnn.layer_dynamics._BUDGET", 40.0 * 40 * 2**3 * 2)
+    monkeypatch.setattr("rnn.motion.layer_dynamics._BUDGET", 40.0 * 40 * 2**3 * 2)
     drive = drive_of(np.diag([0.5, 0.2]), count=9)
     found = layer_dynamics(drive, epsilon=0.1)
     assert (found.sequences, found.of) == (2, 9)

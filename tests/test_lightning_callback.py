@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.lightning_adapter import lightning_callback
+from rnn.watching.lightning_adapter import lightning_callback
 from spectra.errors import UnsupportedModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own
@@ -173,6 +173,6 @@ def test_a_broken_installation_is_not_called_a_missing_one(monkeypatch) -> None:
 
 
 def test_the_room_imports_no_lightning() -> None:
-    script = "import sys, rnn.lightning_adapter; print([n for n in sys.modules if 'lightning' in n])"
+    script = "import sys, rnn.watching.lightning_adapter; print([n for n in sys.modules if 'lightning' in n])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "['rnn.lightning_adapter']"
+    assert run.stdout.strip() == "['rnn.watching.lightning_adapter']"

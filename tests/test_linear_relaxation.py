@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rnn.interval_bounds import Intervals, Region, interval_bounds, least_margins
-from rnn.linear_relaxation import backward_bounds, linear_bounds, linear_margins, relaxed
+from rnn.bounds.interval_bounds import Intervals, Region, interval_bounds, least_margins
+from rnn.bounds.linear_relaxation import backward_bounds, linear_bounds, linear_margins, relaxed
+from rnn.bounds.straight_programs import ELEMENTWISE
+from rnn.bounds.traced_programs import ProgramOfModel, program_of
 from rnn.models import CELLS, ModelConfig, build_model
-from rnn.straight_programs import ELEMENTWISE
-from rnn.traced_programs import ProgramOfModel, program_of
 
 NORMS = ["linf", "l2"]
 ENDS = st.floats(-30, 30)

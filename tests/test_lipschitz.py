@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from rnn.bounds.lipschitz import LipschitzBounds, lipschitz_bounds
+from rnn.bounds.slopes import LocalLipschitz, local_lipschitz
 from rnn.harness import attack
-from rnn.lipschitz import LipschitzBounds, lipschitz_bounds
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
-from rnn.slopes import LocalLipschitz, local_lipschitz
 from spectra.errors import UnsupportedModelError
 
 

@@ -8,11 +8,11 @@ import torch
 from scipy.special import digamma
 from torch import Tensor, nn
 
-from rnn.cells import UnrolledCell, unrolled_cells
-from rnn.drives import cell_drive, recorded_drives
-from rnn.jacobians import state_jacobians
-from rnn.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from rnn.models import ModelConfig, build_model
+from rnn.motion.cells import UnrolledCell, unrolled_cells
+from rnn.motion.drives import cell_drive, recorded_drives
+from rnn.motion.jacobians import state_jacobians
+from rnn.motion.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from spectra.errors import UnsupportedModelError
 
 

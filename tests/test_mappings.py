@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.archives import read_torch_archive
-from rnn.mappings import tensors_of_mapping
-from rnn.pickle_machine import Made, Refused
-from rnn.tensors import Stored, stored_tensor
+from rnn.reading.archives import read_torch_archive
+from rnn.reading.mappings import tensors_of_mapping
+from rnn.reading.pickle_machine import Made, Refused
+from rnn.reading.tensors import Stored, stored_tensor
 
 W = torch.eye(2)
 STATE = "state of an optimiser or scheduler, not weights"

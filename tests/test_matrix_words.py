@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from rnn.details import matrix_detail
-from rnn.matrix_words import measure_rows, number, row_words, sentences
-from rnn.measures import MEASURES
+from rnn.measuring.measures import MEASURES
+from rnn.pages.matrix_words import measure_rows, number, row_words, sentences
 from spectra.gallery import grcar
 
 

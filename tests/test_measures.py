@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spectra
-from rnn.measured_matrix import MeasuredMatrix
-from rnn.measures import BASELINES, STUDIED, column_label, matrix_measures
+from rnn.measuring.measured_matrix import MeasuredMatrix
+from rnn.measuring.measures import BASELINES, STUDIED, column_label, matrix_measures
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -102,7 +102,7 @@ def test_schur_forms_of_two_matrices_are_computed_at_the_same_time(monkeypatch):
         meeting.wait()  # breaks if one waits for the other to end
         return spectra.schur_form(matrix)
 
-    monkeypatch.setattr("rnn.measured_matrix.schur_form", meet)
+    monkeypatch.setattr("rnn.measuring.measured_matrix.schur_form", meet)
     both = [MeasuredMatrix(random_matrix(seed), epsilon=0.1, dynamics="discrete") for seed in (0, 1)]
     with ThreadPoolExecutor(2) as pool:
         forms = list(pool.map(lambda one: one.form, both))

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from rnn.attacking.minimal_norms import FAB, DeepFool, FABTargeted
+from rnn.attacking.objectives import Objective
+from rnn.attacking.threats import Threat
 from rnn.harness import attack
-from rnn.minimal_norms import FAB, DeepFool, FABTargeted
 from rnn.models import ModelConfig, build_model
-from rnn.objectives import Objective
-from rnn.threats import Threat
 
 ORDERS = {"linf": math.inf, "l2": 2, "l1": 1}
 DUALS = {"linf": 1, "l2": 2, "l1": math.inf}

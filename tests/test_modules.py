@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.layer_kinds import KINDS, kind_of_class, kind_of_name
-from rnn.modules import tensors_of_module
-from rnn.packed import unpacked
+from rnn.reading.layer_kinds import KINDS, kind_of_class, kind_of_name
+from rnn.reading.modules import tensors_of_module
+from rnn.reading.packed import unpacked
 from rnn.weights import NamedMatrices, named_matrices
 from spectra.errors import UnsupportedModelError
 
@@ -225,7 +225,7 @@ def test_packed_values_that_cannot_be_opened_are_listed(monkeypatch: pytest.Monk
         raise RuntimeError("no pickling")
 
     state = quantised(nn.GRUCell(2, 2)).state_dict()
-    monkeypatch.setattr("rnn.packed._state", broken)
+    monkeypatch.setattr("rnn.reading.packed._state", broken)
     content, unrecognised = unpacked(state)
     assert not [key for key in content if "packed" in key]
     assert [key for key, _ in unrecognised] == ["0._packed_weight_ih", "0._packed_weight_hh"]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from rnn.examination import diagnose
-from rnn.network_dynamics import examined, subject
+from rnn.motion.network_dynamics import examined, subject
 
 
 def looked_at(model, data, *, quick):

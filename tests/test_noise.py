@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from rnn.attacking.noise import GaussianNoise, SaltNoise, UniformNoise
+from rnn.attacking.objectives import Objective
+from rnn.attacking.threats import Threat
 from rnn.harness import attack
-from rnn.noise import GaussianNoise, SaltNoise, UniformNoise
-from rnn.objectives import Objective
-from rnn.threats import Threat
 
 KINDS = (GaussianNoise, UniformNoise, SaltNoise)
 NAMES = ("noise-gaussian", "noise-uniform", "noise-salt")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import squares
 
-from rnn.number_formats import RoundingEffect, rounding_effect, rounding_effects
-from rnn.rounding import NUMBER_FORMATS, rounded
+from rnn.measuring.number_formats import RoundingEffect, rounding_effect, rounding_effects
+from rnn.measuring.rounding import NUMBER_FORMATS, rounded
 from spectra.extremes import pseudospectral_abscissa, pseudospectral_radius
 from spectra.schur import schur_form
 from spectra.spectrum import spectral_abscissa, spectral_radius
@@ -277,7 +277,7 @@ def test_refusals_of_effects(A: object, options: dict, error: type[Exception], w
 
 
 def test_an_unsettled_search_says_so(monkeypatch) -> None:
-    from rnn import number_formats
+    from rnn.measuring import number_formats
     from spectra.errors import ConvergenceError
 
     def unsettled(*_: object) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from rnn import numpy_files
-from rnn.numpy_files import read_numpy
-from rnn.sources import read_source
-from rnn.tensors import ANY_ARRAY, NotUnderstoodError
+from rnn.reading import numpy_files
+from rnn.reading.numpy_files import read_numpy
+from rnn.reading.sources import read_source
+from rnn.reading.tensors import ANY_ARRAY, NotUnderstoodError
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import A, Q, constants, model_of, of, run, saved, whole
 
-from rnn.sources import read_source
+from rnn.reading.sources import read_source
 from rnn.weights import named_matrices
 
 RANDOM = np.random.default_rng(2)

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 from onnx_models import A, constants, model_of, of, saved
 
-from rnn.onnx_functions import without_functions
+from rnn.reading.onnx_functions import without_functions
 from rnn.weights import named_matrices
 
 OPSETS = [helper.make_opsetid("", 21), helper.make_opsetid("mine", 1)]

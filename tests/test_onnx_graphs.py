@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import A, Q, constants, model_of, of, recurrent_model, saved, whole
 from torch import nn
 
-from rnn.onnx_graphs import read_onnx
-from rnn.sources import read_source
+from rnn.reading.onnx_graphs import read_onnx
+from rnn.reading.sources import read_source
 from rnn.weights import NamedMatrices, named_matrices
 from spectra.errors import UnsupportedModelError
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 from onnx_models import A, constants, model_of, of, recurrent_model, run, saved
 
-from rnn.sources import read_source
+from rnn.reading.sources import read_source
 from rnn.weights import named_matrices
 
 RANDOM = np.random.default_rng(1)

@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import A, constants, model_of, of, recurrent_model, saved
 
-from rnn import onnx_graphs
-from rnn.onnx_tensors import stored_constant
-from rnn.sources import read_source
-from rnn.tensors import NotUnderstoodError
+from rnn.reading import onnx_graphs
+from rnn.reading.onnx_tensors import stored_constant
+from rnn.reading.sources import read_source
+from rnn.reading.tensors import NotUnderstoodError
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 

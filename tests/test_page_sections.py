@@ -5,9 +5,9 @@ import torch
 
 from rnn.comparison import compare
 from rnn.examination import diagnose
-from rnn.matrix_words import number
 from rnn.models import ModelConfig, build_model
-from rnn.page_sections import (
+from rnn.pages.matrix_words import number
+from rnn.pages.page_sections import (
     comparison_sections,
     dynamics_sections,
     lipschitz_sections,

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.archives import read_torch_archive
-from rnn.packed import unpacked
-from rnn.packed_notes import weights_of_note
-from rnn.pickle_machine import Made
-from rnn.pickled_modules import entries_of_module, is_module
-from rnn.tensors import Stored, Tensors, stored_tensor
+from rnn.reading.archives import read_torch_archive
+from rnn.reading.packed import unpacked
+from rnn.reading.packed_notes import weights_of_note
+from rnn.reading.pickle_machine import Made
+from rnn.reading.pickled_modules import entries_of_module, is_module
+from rnn.reading.tensors import Stored, Tensors, stored_tensor
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnn.pickle_machine import Global, Made, Refused, one_line
-from rnn.pickled_arrays import ARRAY_MAKERS, stored_array
-from rnn.pickles import MOST_OPERATIONS, unpickle
-from rnn.tensors import NotUnderstoodError
+from rnn.reading.pickle_machine import Global, Made, Refused, one_line
+from rnn.reading.pickled_arrays import ARRAY_MAKERS, stored_array
+from rnn.reading.pickles import MOST_OPERATIONS, unpickle
+from rnn.reading.tensors import NotUnderstoodError
 
 
 def read(content: bytes, makers: dict[str, Any] | None = None) -> Any:
@@ -85,7 +85,7 @@ def test_shared_and_endless_values_keep_their_identity() -> None:
 
 
 def test_every_operation_of_pickle_is_known_or_refused() -> None:
-    from rnn.pickles import _OPERATIONS
+    from rnn.reading.pickles import _OPERATIONS
 
     missing = {op.name for op in pickletools.opcodes if op.code.encode("latin1") not in _OPERATIONS}
     assert missing == {"STOP", "NEXT_BUFFER"}  # the end; buffers beside the file, of which there are none
@@ -275,7 +275,7 @@ def test_colliding_keys_take_no_quadratic_time() -> None:
 
 def test_more_operations_than_a_file_of_weights_needs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MOST_OPERATIONS >= 10**7
-    monkeypatch.setattr("rnn.pickles.MOST_OPERATIONS", 1000)
+    monkeypatch.setattr("rnn.reading.pickles.MOST_OPERATIONS", 1000)
     with pytest.raises(ValueError, match="a pickle of more than 1000 operations"):
         read(b"N" * 2000 + b".")
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 
 from rnn.details import matrix_detail
-from rnn.picture_words import distribution_words, growth_words, portrait_words
+from rnn.pages.picture_words import distribution_words, growth_words, portrait_words
 from spectra.gallery import grcar
 
 

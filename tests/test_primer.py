@@ -1,6 +1,6 @@
 import numpy as np
 
-from rnn.primer import LEVELS, POINT, example_matrix, examples
+from rnn.pages.primer import LEVELS, POINT, example_matrix, examples
 from spectra.norms import resolvent_norm
 from spectra.stability import distance_to_instability
 from spectra.transients import transient_growth

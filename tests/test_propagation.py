@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnn.cells import unrolled_cells
-from rnn.drives import Drive, cell_drive
-from rnn.jacobians import state_jacobians
-from rnn.propagation import FiniteTimeGrowth, finite_time_growth
+from rnn.motion.cells import unrolled_cells
+from rnn.motion.drives import Drive, cell_drive
+from rnn.motion.jacobians import state_jacobians
+from rnn.motion.propagation import FiniteTimeGrowth, finite_time_growth
 from spectra.errors import UnsupportedModelError
 
 
@@ -79,7 +79,7 @@ def test_small_pieces_of_memory_give_the_same(monkeypatch: pytest.MonkeyPatch) -
     drive = trained(nn.GRU)
     whole = finite_time_growth(drive)
     for entries in (1, 25 * 4, 25 * 6 * 3):
-        monkeypatch.setattr("rnn.jacobians._AT_ONCE", entries)
+        monkeypatch.setattr("rnn.motion.jacobians._AT_ONCE", entries)
         parts = finite_time_growth(drive)
         for field in ("log10_norms", "log10_to_last", "log10_peaks", "peak_steps", "initial_directions"):
             np.testing.assert_allclose(getattr(parts, field), getattr(whole, field), atol=1e-12)

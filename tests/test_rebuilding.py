@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rnn.models import ModelConfig, build_model
-from rnn.rebuilding import read_data, rebuilt_model
+from rnn.reading.rebuilding import read_data, rebuilt_model
 from rnn.tasks import load_task
 from rnn.training import TrainingConfig, save_checkpoint, train
 from spectra.errors import UnsupportedModelError

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from rnn.safetensor_files import read_safetensors
-from rnn.sources import read_source
-from rnn.tensors import NotUnderstoodError
+from rnn.reading.safetensor_files import read_safetensors
+from rnn.reading.sources import read_source
+from rnn.reading.tensors import NotUnderstoodError
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnn import neighbours
-from rnn.neighbours import neighbour, read_json
-from rnn.sources import FORMATS, read_source
-from rnn.tensors import NotUnderstoodError
+from rnn.reading import neighbours
+from rnn.reading.neighbours import neighbour, read_json
+from rnn.reading.sources import FORMATS, read_source
+from rnn.reading.tensors import NotUnderstoodError
 from spectra.errors import UnsupportedModelError
 
 

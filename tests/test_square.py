@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from rnn.attacking.objectives import Objective
+from rnn.attacking.square import Square, _Dice, _share_at, _window
+from rnn.attacking.threats import Threat
 from rnn.harness import attack
 from rnn.models import ModelConfig, build_model
-from rnn.objectives import Objective
-from rnn.square import Square, _Dice, _share_at, _window
-from rnn.threats import Threat
 
 
 class Stepwise(torch.autograd.Function):

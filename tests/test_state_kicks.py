@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from rnn.cells import unrolled_cells
-from rnn.drives import Drive, cell_drive, recorded_drives
-from rnn.jacobians import state_jacobians
-from rnn.kick_directions import drive_from
-from rnn.kicks import StateKicks, state_kicks
 from rnn.models import ModelConfig, build_model
-from rnn.propagation import finite_time_growth
+from rnn.motion.cells import unrolled_cells
+from rnn.motion.drives import Drive, cell_drive, recorded_drives
+from rnn.motion.jacobians import state_jacobians
+from rnn.motion.kick_directions import drive_from
+from rnn.motion.kicks import StateKicks, state_kicks
+from rnn.motion.propagation import finite_time_growth
 from spectra.errors import UnsupportedModelError
 from spectra.stability import kreiss_constant
 from spectra.transients import transient_growth

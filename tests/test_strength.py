@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 import rnn.attacks
+from rnn.attacking.strength import AttackStrength, lead
+from rnn.attacking.verdicts import AttackResult
 from rnn.attacks import FGSM, PGD
 from rnn.harness import attack, robustness
 from rnn.models import ModelConfig, build_model
-from rnn.strength import AttackStrength, lead
 from rnn.tasks import load_task
 from rnn.training import TrainingConfig, train
-from rnn.verdicts import AttackResult
 from spectra.errors import AccuracyWarning
 
 DIGITS = load_task("digits")

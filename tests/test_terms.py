@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from rnn.measures import MEASURES
-from rnn.terms import TERMS, linked
+from rnn.measuring.measures import MEASURES
+from rnn.pages.terms import TERMS, linked
 
 
 def test_every_measure_is_a_term_and_every_place_is_named_once():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnn.threats import NORMS, Threat
+from rnn.attacking.threats import NORMS, Threat
 
 BUDGETS = st.floats(1e-6, 10.0)
 SEEDS = st.integers(0, 10_000)

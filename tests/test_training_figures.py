@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from rnn.training_figures import draw_training_measures
-from rnn.training_measures import TrainingMeasures
+from rnn.watching.training_figures import draw_training_measures
+from rnn.watching.training_measures import TrainingMeasures
 
 MEASURES = ["spectral_radius", "spectral_norm", "henrici_departure_relative", "kreiss_constant"]
 LSTM = [f"encoder.rnn.weight_hh_l{layer}[{gate}]" for layer in range(4) for gate in "ifgo"]

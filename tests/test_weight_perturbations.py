@@ -10,13 +10,13 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from rnn.extremal_perturbations import pseudospectral_perturbation
+from rnn.attacking.extremal_perturbations import pseudospectral_perturbation
+from rnn.attacking.weight_perturbations import WEIGHT_PERTURBATIONS, weight_robustness
+from rnn.attacking.weight_slots import plain_twin, shifted, weight_slots
+from rnn.attacking.weight_verdicts import WeightRobustness
+from rnn.measuring.rounding import NUMBER_FORMATS, rounded
 from rnn.models import ModelConfig, build_model
-from rnn.rounding import NUMBER_FORMATS, rounded
 from rnn.study.statistics import wilson_interval
-from rnn.weight_perturbations import WEIGHT_PERTURBATIONS, weight_robustness
-from rnn.weight_slots import plain_twin, shifted, weight_slots
-from rnn.weight_verdicts import WeightRobustness
 from rnn.weights import named_matrices
 from spectra.errors import UnsupportedModelError
 

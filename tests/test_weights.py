@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from rnn.models import ModelConfig, build_model
-from rnn.sources import read_source
+from rnn.reading.sources import read_source
+from rnn.reading.tensors import Stored, Tensors, stored_tensor
 from rnn.tasks import load_task
-from rnn.tensors import Stored, Tensors, stored_tensor
 from rnn.training import TrainingConfig, save_checkpoint, train
 from rnn.weights import NamedMatrices, NamedMatrix, candidate_matrix, named_matrices
 from spectra.errors import UnsupportedModelError

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnn.dynamics import input_jacobian, mean_state_jacobian
 from rnn.harness import attack
-from rnn.measures import BASELINES, STUDIED, matrix_measures
+from rnn.measuring.measures import BASELINES, STUDIED, matrix_measures
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.study.demo_pages import checked_folder, demo_pages, write_folder
 from rnn.study.engine import TrialResult, run_trials

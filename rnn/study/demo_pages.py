@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success
-from rnn.images import figure_png
-from rnn.measures import BASELINES, STUDIED, column_label
+from rnn.measuring.measures import BASELINES, STUDIED, column_label
+from rnn.pages.images import figure_png
 from rnn.report import Cell, Picture, Report, Table, prose, render_report
 from rnn.study.demo_words import correlation_words, glossary, method_words, portrait_words, success_words
 from rnn.study.engine import TrialResult

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rnn.figures import CELL_LABELS
-from rnn.measures import EPSILON, STUDIED, column_label
+from rnn.measuring.measures import EPSILON, STUDIED, column_label
 from rnn.report import prose
 
 if TYPE_CHECKING:

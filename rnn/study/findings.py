@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnn.figures import CELL_LABELS
-from rnn.measures import BASELINES, column_label
+from rnn.measuring.measures import BASELINES, column_label
 from rnn.report import prose
 from rnn.study.statistics import POOLED, wilson_interval
 

@@ -1,0 +1,304 @@
+"""The bench on which attacks are judged: checked inputs, predictions, and a model that is left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from rnn.attacking.answers import Questions
+from rnn.attacking.question_checks import checked_labels, checked_lengths, checked_share, checked_targets
+from rnn.models import in_mode, seeded
+from spectra.checks import non_negative, real_number, whole_number
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """The checked inputs of one judgement.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The classifier.
+    x : Tensor, shape (N, ...)
+        Clean inputs, on the caller's device.
+    y : Tensor
+        True labels (N,), labels of frames (N, T), or targets, on the same device.
+    batch : int
+        Examples at a time.
+    device : torch.device
+        Where the model is, and where batches go.
+    lengths, packed, tolerance, wrong_share
+        See `Questions`.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    batch: int
+    device: torch.device
+    lengths: Tensor | None = None
+    packed: bool = False
+    tolerance: float | None = None
+    wrong_share: float = 0.0
+
+    @property
+    def questions(self) -> Questions:
+        """What is asked about the examples."""
+        return Questions(self.y, self.tolerance, self.wrong_share, self.lengths, self.packed)
+
+    @property
+    def truth(self) -> Tensor:
+        """The column that is right in the scores of each example, shape (N,)."""
+        return self.questions.truth
+
+    def movable(self, frame: int | None = None) -> Tensor | None:
+        """Say which frames of each example may be moved.
+
+        Parameters
+        ----------
+        frame : int, optional
+            Only this one; None all but the padding.
+
+        Returns
+        -------
+        Tensor of bool, shape (N, T), or None
+            True where a frame may be moved; None says all.
+        """
+        lengths = self.lengths
+        if lengths is None and frame is None:
+            return None
+        time = torch.arange(self.x.shape[1], device=self.x.device).expand(*self.x.shape[:2])
+        inside = time < (self.x.shape[1] if lengths is None else lengths[:, None])
+        return inside if frame is None else inside & (time == frame)
+
+    @torch.no_grad()
+    def judge(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the scores at `inputs`, and whether each answer is right.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (N, ...)
+            One input for each question.
+
+        Returns
+        -------
+        scores : Tensor, shape (N, C)
+            The logits, or what stands for them (see `Questions.ask`).
+        right : Tensor of bool, shape (N,)
+            Whether the answer is.
+
+        Raises
+        ------
+        ValueError
+            If a score is NaN or infinite, or a label has no logit.
+        """
+        answers = []
+        for index in torch.arange(len(inputs), device=inputs.device).split(self.batch):
+            questions = self.questions.rows(index, self.device)
+            part = questions.ask(self.model, inputs[index].to(self.device))
+            answers.append([values.to(self.x.device) for values in part])
+        scores, right = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        bad = ~scores.isfinite().all(1)
+        if bad.any():
+            raise ValueError(
+                f"model gives NaN or infinite logits for {int(bad.sum())} of {len(scores)} inputs (first: "
+                f"number {int(bad.nonzero()[0, 0])}); check its weights, or train it with gradient_clip"
+            )
+        largest = int(self.truth.max())
+        if largest >= scores.shape[1]:
+            raise ValueError(
+                f"y holds the label {largest}, but model has {scores.shape[1]} logits; expected "
+                f"labels from 0 to {scores.shape[1] - 1}: number the classes from 0"
+            )
+        return scores, right
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, random: np.random.Generator) -> Iterator[None]:
+    """Hold a model in evaluation mode without parameter gradients; afterwards it is bit-identical.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model; its modes, requires_grad flags, gradients and buffers come back, as does torch's random
+        state, whatever is raised inside. During the call no other thread should use it.
+    random : numpy.random.Generator
+        Seeds what a model draws in its forward pass.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    Notes
+    -----
+    cuDNN is off for models with recurrent layers: it cannot differentiate them in evaluation mode.
+    """
+    wanted = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else contextlib.nullcontext()
+    try:
+        with (
+            torch.inference_mode(False),
+            seeded(model, int(random.integers(2**31))),
+            in_mode(model, training=False),
+            cudnn,
+        ):
+            for parameter, _, _ in wanted:
+                parameter.requires_grad_(False)
+            yield
+    finally:
+        for parameter, flag, gradient in wanted:
+            parameter.requires_grad_(flag)
+            parameter.grad = gradient
+        for module, name, buffer, content in buffers:
+            module._buffers[name] = buffer
+            if not torch.equal(buffer, content):
+                buffer.copy_(content)
+
+
+def checked_bounds(bounds: Any) -> tuple[float, float] | None:
+    """Give `bounds` as two floats, or None.
+
+    Parameters
+    ----------
+    bounds : tuple of float, or None
+        Lowest and highest valid input.
+
+    Returns
+    -------
+    tuple of float, or None
+        The same, checked.
+
+    Raises
+    ------
+    TypeError
+        If `bounds` is no pair of numbers.
+    ValueError
+        If the range is empty.
+    """
+    if bounds is None:
+        return None
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise TypeError(
+            f"bounds is {bounds!r}; expected two numbers (lowest, highest), or None for no clipping"
+        )
+    low, high = real_number(bounds[0], "bounds"), real_number(bounds[1], "bounds")
+    if low >= high:
+        raise ValueError(f"bounds is {(low, high)}; expected lowest < highest")
+    return low, high
+
+
+def checked_bench(
+    model: Any,
+    x: Any,
+    y: Any,
+    bounds: tuple[float, float] | None,
+    batch_size: int | None,
+    *,
+    sequences: bool = False,
+    lengths: Any = None,
+    tolerance: Any = None,
+    wrong_share: Any = 0.0,
+) -> Bench:
+    """Check what is to be judged, and copy it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    x : Tensor of floats, shape (N, ...), or PackedSequence
+        Clean inputs.
+    y : Tensor or array_like
+        True labels or targets.
+    bounds : tuple of float, or None
+        Range in which x must lie.
+    batch_size : int, or None
+        Examples at a time; None for all.
+    sequences : bool
+        Whether x may be packed and y hold labels of frames.
+    lengths : array_like of int, shape (N,), or None
+        Frames of each sequence.
+    tolerance : float, or None
+        Largest error that is right; None for labels.
+    wrong_share : float
+        Share of wrong frames that is still right.
+
+    Returns
+    -------
+    Bench
+        The checked inputs.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or x and the model differ in precision.
+    ValueError
+        If x is empty, holds NaN or inf, or lies outside the bounds, or y or lengths do not fit.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module that returns logits")
+    packed = sequences and isinstance(x, PackedSequence)
+    if packed and lengths is not None:
+        raise TypeError("lengths is given beside a PackedSequence, which has its own; leave it out")
+    if packed:
+        padding = 0.0 if bounds is None else min(max(0.0, bounds[0]), bounds[1])
+        x, lengths = pad_packed_sequence(x, batch_first=True, padding_value=padding)
+    weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
+    inputs = _checked_inputs(x, weight, bounds)
+    batch = len(inputs) if batch_size is None else whole_number(batch_size, "batch_size")
+    with torch.inference_mode(False):
+        frames = None if lengths is None else checked_lengths(lengths, inputs)
+        if tolerance is None:
+            targets = checked_labels(y, inputs, frames, sequences=sequences)
+        else:
+            targets = checked_targets(y, inputs)
+    return Bench(
+        model,
+        inputs,
+        targets,
+        batch,
+        inputs.device if weight is None else weight.device,
+        frames,
+        packed,
+        None if tolerance is None else non_negative(tolerance, "tolerance"),
+        checked_share(wrong_share, labelled=tolerance is None and targets.ndim == 2),
+    )
+
+
+def _checked_inputs(x: Any, weight: Tensor | None, bounds: tuple[float, float] | None) -> Tensor:
+    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(
+            f"x is {kind}; expected a torch tensor of floats: torch.as_tensor(x, dtype=torch.float32)"
+        )
+    if weight is not None and weight.dtype != x.dtype:
+        raise TypeError(f"x is {x.dtype} and model has {weight.dtype} weights; pass x.to({weight.dtype})")
+    if x.layout != torch.strided or x.is_meta:
+        raise TypeError(f"x is a tensor of layout {x.layout} on {x.device}; expected a dense one with values")
+    if x.ndim < 2 or x.numel() == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected at least one example, (N, ...) with N >= 1")
+    with torch.inference_mode(False):
+        inputs = x.detach().clone()
+    if not inputs.isfinite().all():
+        where = tuple(inputs.isfinite().logical_not().nonzero()[0].tolist())
+        raise ValueError(f"x has a NaN or infinite entry at {where}; remove or replace it first")
+    if bounds is not None and not (inputs.min() >= bounds[0] and inputs.max() <= bounds[1]):
+        raise ValueError(
+            f"x spans {inputs.min().item():.6g} to {inputs.max().item():.6g}, outside bounds {bounds}; "
+            "widen bounds, rescale x, or pass bounds=None"
+        )
+    return inputs

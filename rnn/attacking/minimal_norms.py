@@ -1,0 +1,313 @@
+"""Attacks that look for the nearest misclassified point: FAB and DeepFool."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rnn.attacking.half_spaces import to_boundary
+from rnn.attacking.objectives import Objective
+from rnn.attacking.threats import Threat, per_example
+from spectra.checks import non_negative, whole_number
+
+_BIAS = 0.1  # largest share of the clean input in a step of FAB
+_OVERSHOOT = 1.05  # how far FAB steps, in distances to the boundary
+_BACK = 0.9  # share of the way that is left when FAB moves back from a misclassified point
+_SEARCH = 3  # forward passes of the search between the clean input and the nearest point found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FAB:
+    """Fast adaptive boundary attack: steps to the nearest linearised boundary, drawn back to the clean input.
+
+    Attributes
+    ----------
+    steps : int
+        Steps in each round; each costs `classes` gradients.
+    rounds : int
+        Round 0 starts at the clean input, the others at random points.
+    classes : int
+        How many of the wrong classes that are most likely when clean are tried in each step.
+    refine : bool
+        Whether to look on for nearer points once one within the budget is found.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong kind.
+    ValueError
+        If an option is out of range.
+
+    Notes
+    -----
+    See `approach`.
+    """
+
+    steps: int = 50
+    rounds: int = 1
+    classes: int = 9
+    refine: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        for name in ("steps", "rounds", "classes"):
+            whole_number(getattr(self, name), name)
+        _flag(self.refine, "refine")
+
+    def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
+        """Give the nearest misclassified points found, be they within the budget or not."""
+        start = x if turn == 0 else _halfway(threat).scatter(noise, x)
+
+        def nearest(part: Objective, point: Tensor) -> _Plane:
+            gaps, normals, wrong = part.boundaries(point, classes=self.classes)
+            index = _nearest_boundary(gaps, normals, threat)
+            rows = torch.arange(len(index), device=index.device)
+            return _Plane(gaps[rows, index], normals[rows, index], wrong)
+
+        return approach(objective, nearest, x, threat, start=start, steps=self.steps, refine=self.refine)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FABTargeted:
+    """FAB towards one wrong class after the other, at one gradient a step.
+
+    Attributes
+    ----------
+    steps : int
+        Steps in each round; each costs a gradient.
+    classes : int
+        How many of the wrong classes that are most likely when clean are tried, one in each round; rounds
+        past the last wrong class do nothing.
+    refine : bool
+        Whether to look on for nearer points once one within the budget is found.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong kind.
+    ValueError
+        If an option is out of range.
+
+    Notes
+    -----
+    See `approach`.
+    """
+
+    steps: int = 100
+    classes: int = 9
+    refine: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        whole_number(self.steps, "steps")
+        whole_number(self.classes, "classes")
+        _flag(self.refine, "refine")
+
+    @property
+    def rounds(self) -> int:
+        """One for each class."""
+        return self.classes
+
+    def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
+        """Give the nearest misclassified points found, be they within the budget or not."""
+        del noise
+        if turn >= objective.rivals:
+            return x
+
+        def towards(part: Objective, point: Tensor) -> _Plane:
+            slope = part.margin(point, rival=turn)
+            return _Plane(slope.value, slope.gradient, slope.wrong)
+
+        return approach(objective, towards, x, threat, start=x, steps=self.steps, refine=self.refine)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeepFool:
+    """DeepFool: full steps to the nearest linearised boundary until the prediction is wrong.
+
+    Attributes
+    ----------
+    steps : int
+        Largest number of steps; each costs `classes` gradients.
+    classes : int
+        How many of the wrong classes that are most likely when clean are tried in each step.
+    overshoot : float
+        By which share the sum of the steps is lengthened, so that it crosses the boundary.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong kind.
+    ValueError
+        If an option is out of range.
+
+    Notes
+    -----
+    Examples whose prediction is wrong leave at once. The point is near, not nearest: `FAB` refines it.
+
+    References
+    ----------
+    S.-M. Moosavi-Dezfooli, A. Fawzi and P. Frossard, "DeepFool: a simple and accurate method to fool deep
+    neural networks", CVPR 2016.
+    """
+
+    steps: int = 50
+    classes: int = 9
+    overshoot: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        whole_number(self.steps, "steps")
+        whole_number(self.classes, "classes")
+        non_negative(self.overshoot, "overshoot")
+
+    @property
+    def rounds(self) -> int:
+        """One: there is nothing random in it."""
+        return 1
+
+    def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
+        """Give the first misclassified points found, be they within the budget or not."""
+        del noise, turn
+        result, index = x.clone(), torch.arange(len(x), device=x.device)
+        point = x
+        for _ in range(self.steps):
+            gaps, normals, wrong = objective.boundaries(point, classes=self.classes)
+            result[index] = point
+            if wrong.all():
+                break
+            if wrong.any():
+                index, objective = index[~wrong], objective.rows(~wrong)
+                gaps, normals, x, point = gaps[~wrong], normals[~wrong], x[~wrong], point[~wrong]
+            rows, best = torch.arange(len(x), device=x.device), _nearest_boundary(gaps, normals, threat)
+            step = to_boundary(gaps[rows, best], normals[rows, best], point, threat)
+            total = (point - x) / (1 + self.overshoot) + step
+            point = _inside(x + (1 + self.overshoot) * total, threat)
+        else:
+            result[index] = point
+        return result
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Plane:
+    """A boundary to first order at some points: gap + <normal, δ> = 0, and where the prediction is wrong."""
+
+    gap: Tensor
+    normal: Tensor
+    wrong: Tensor
+
+
+def approach(
+    objective: Objective,
+    plane_at: Callable[[Objective, Tensor], _Plane],
+    x: Tensor,
+    threat: Threat,
+    *,
+    start: Tensor,
+    steps: int,
+    refine: bool,
+) -> Tensor:
+    """Look for the misclassified point nearest to x by FAB's steps.
+
+    Parameters
+    ----------
+    objective : Objective
+        The model as the attack may see it.
+    plane_at : callable
+        Gives the linearised boundary at a batch of points.
+    x : Tensor, shape (N, ...)
+        Clean inputs.
+    threat : Threat
+        Norm, budget, bounds.
+    start : Tensor, shape (N, ...)
+        Where to start.
+    steps : int
+        Steps.
+    refine : bool
+        Whether examples stay when a point within the budget is found.
+
+    Returns
+    -------
+    Tensor, shape (N, ...)
+        The nearest misclassified points found, and x where none was found.
+
+    Notes
+    -----
+    A step mixes the projections onto the boundary of the current and of the clean point, each 5 % past it:
+    (1 - α)(c + 1.05 δ) + α (x + 1.05 δ_x), with α = ‖δ‖ / (‖δ‖ + ‖δ_x‖) up to 0.1. A misclassified point is
+    moved back by a tenth of its way to x. Here the boundary is linearised where the model was last asked, at
+    the misclassified point itself, and not once more after the move: one gradient a step is enough. Last, a
+    few interpolations between x and the point look for one still nearer.
+
+    References
+    ----------
+    F. Croce and M. Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
+    ICML 2020.
+    """
+    found = x.clone()
+    nearest = x.new_full((len(x),), math.inf, dtype=torch.float64)
+    index, clean, point, part = torch.arange(len(x), device=x.device), x, start, objective
+    for step in range(steps + 1):
+        plane = plane_at(part, point)
+        length = threat.length(point - clean)
+        closer = plane.wrong & (length < nearest[index])
+        found[index[closer]], nearest[index[closer]] = point[closer], length[closer]
+        stay = nearest[index] > (-1.0 if refine else threat.budget)
+        if step == steps or not stay.any():
+            break
+        if not stay.all():
+            index, clean, point, part = index[stay], clean[stay], point[stay], part.rows(stay)
+            plane = _Plane(plane.gap[stay], plane.normal[stay], plane.wrong[stay])
+        point = _step(plane, point, clean, threat)
+    return _search(objective, found, nearest, x) if refine else found
+
+
+def _step(plane: _Plane, point: Tensor, clean: Tensor, threat: Threat) -> Tensor:
+    back = _BACK * point + (1 - _BACK) * clean
+    current = torch.where(per_example(plane.wrong, point), back, point)
+    both = torch.cat([current, clean])
+    gap, normal = plane.gap.repeat(2), plane.normal.repeat(2, *[1] * (point.ndim - 1))
+    gap = gap + (normal * (both - point.repeat(2, *[1] * (point.ndim - 1)))).flatten(1).sum(1)
+    delta = to_boundary(gap, normal, both, threat)
+    near, far = threat.length(delta).to(delta.dtype).chunk(2)
+    share = (near / (near + far).clamp_min(torch.finfo(near.dtype).tiny)).clamp_max(_BIAS)
+    here, there = (both + _OVERSHOOT * delta).chunk(2)
+    return _inside(here + per_example(share, here) * (there - here), threat)
+
+
+def _search(objective: Objective, found: Tensor, nearest: Tensor, x: Tensor) -> Tensor:
+    """Interpolate between x, where the prediction is right, and the points found."""
+    low, low_value = x, objective.excess(x)[0]
+    high, high_value = found, objective.excess(found)[0]
+    has = nearest.isfinite()
+    for _ in range(_SEARCH):
+        share = low_value / (low_value - high_value).clamp_max(-torch.finfo(x.dtype).tiny)
+        share = share + 0.01 * (1 - share)  # a little past the zero of the chord
+        middle = low + per_example(share.clamp(0, 1), x) * (high - low)
+        value, wrong = objective.excess(middle)
+        wide = per_example(wrong & has, x)
+        high, high_value = torch.where(wide, middle, high), torch.where(wrong & has, value, high_value)
+        low, low_value = torch.where(wide, low, middle), torch.where(wrong & has, low_value, value)
+    return torch.where(per_example(has, x), high, x)
+
+
+def _nearest_boundary(gaps: Tensor, normals: Tensor, threat: Threat) -> Tensor:
+    dual = threat.slope(normals.flatten(0, 1)).view_as(gaps)
+    return (gaps.abs() / dual.clamp_min(torch.finfo(torch.float32).tiny)).argmin(1)
+
+
+def _inside(point: Tensor, threat: Threat) -> Tensor:
+    return point if threat.bounds is None else point.clamp(*threat.bounds)
+
+
+def _halfway(threat: Threat) -> Threat:
+    return dataclasses.replace(threat, budget=threat.budget / 2)
+
+
+def _flag(value: object, name: str) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; expected True or False")

@@ -1,0 +1,170 @@
+"""The rounds of an attack: what it proposes is projected and judged, and examples that are turned leave."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnn.attacking.bench import Bench
+from rnn.attacking.strength import Watch, Watched, WatchedObjective, second_look
+from rnn.attacking.threats import Threat
+from rnn.attacks import Attack
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """Where attacks with one threat meet the examples of a bench.
+
+    Attributes
+    ----------
+    bench : Bench
+        Model and examples.
+    scores : Tensor, shape (N, C)
+        Scores at the clean inputs.
+    threat : Threat
+        Norm, budget, bounds.
+    one_frame : bool
+        Whether only one frame of an example may be moved, whichever.
+    random : numpy.random.Generator
+        Draws the noise, for all examples at once, so that it belongs to them and not to a batch.
+    watch : Watch
+        Notes queries.
+    """
+
+    bench: Bench
+    scores: Tensor
+    threat: Threat
+    one_frame: bool
+    random: np.random.Generator
+    watch: Watch
+
+    def run(self, method: Attack, alive: Tensor) -> tuple[Tensor, list[int]]:
+        """Attack some of the examples, with `one_frame` one frame after the other.
+
+        Parameters
+        ----------
+        method : Attack
+            The attack.
+        alive : Tensor of int64
+            Numbers of the examples.
+
+        Returns
+        -------
+        perturbed : Tensor, shape (N, ...)
+            The final inputs; those of the other examples as they were.
+        turned : list of int
+            Examples turned in each round, over all frames.
+        """
+        perturbed = self.bench.x.clone()
+        turned = [0] * method.rounds
+        for frame in range(self.bench.x.shape[1]) if self.one_frame else [None]:
+            movable = self.bench.movable(frame)
+            here = alive if movable is None else alive[movable[alive].any(1)]
+            left, counts = self._rounds(method, here, movable, perturbed)
+            turned = [before + now for before, now in zip(turned, counts, strict=True)]
+            alive = alive[~torch.isin(alive, here) | torch.isin(alive, left)]
+        return perturbed, turned
+
+    def differentiable(self, alive: Tensor) -> bool:
+        """Say whether the scores depend differentiably on the input, if only by a gradient of 0.
+
+        Parameters
+        ----------
+        alive : Tensor of int64
+            Numbers of examples; the first is tried.
+
+        Returns
+        -------
+        bool
+            Whether they do.
+        """
+        bench, index = self.bench, alive[:1]
+        x = bench.x[index].to(bench.device).requires_grad_()
+        with torch.enable_grad():
+            scores = bench.questions.rows(index, bench.device).ask(bench.model, x)[0]
+            if not scores.requires_grad:
+                return False
+            return torch.autograd.grad(scores.sum(), x, allow_unused=True)[0] is not None
+
+    def overlooked(self, alive: Tensor) -> tuple[Tensor, Tensor]:
+        """Look again at examples that stayed right.
+
+        Parameters
+        ----------
+        alive : Tensor of int64
+            Their numbers.
+
+        Returns
+        -------
+        missed : Tensor of bool, shape (N,)
+            Whom one full step along the gradient of the log-odds turns.
+        stuck : Tensor of bool, shape (N,)
+            Whose best lead of a wrong class never exceeded the clean one, although the gradient promised it.
+
+        Notes
+        -----
+        The queries of this look are not counted.
+        """
+        queries, gradients = self.watch.queries.clone(), self.watch.gradients.clone()
+        missed = torch.zeros(len(self.bench.x), dtype=torch.bool, device=self.bench.x.device)
+        stuck = missed.clone()
+        for index in alive.split(self.bench.batch) if len(alive) else ():
+            x, objective = self._examples(index, self.bench.movable())
+            tried = self.watch.rise[index] <= 0
+            with torch.enable_grad():
+                wrong, promised = second_look(objective, x, self.threat)
+            missed[index] = wrong.to(missed.device)
+            noticeable = promised.to(tried.device) > 1e-3 * self.scores[index].abs().amax(1)
+            stuck[index] = tried & noticeable
+        self.watch.queries, self.watch.gradients = queries, gradients
+        return missed, stuck
+
+    def _rounds(
+        self, method: Attack, alive: Tensor, movable: Tensor | None, perturbed: Tensor
+    ) -> tuple[Tensor, list[int]]:
+        """Fill `perturbed` at the indices `alive`; give who is left, and how many each round turned."""
+        turned, bench = [0] * method.rounds, self.bench
+        for turn in range(method.rounds):
+            if len(alive) == 0 or self.threat.budget == 0:
+                break
+            draws = self.random.standard_normal(bench.x.shape, dtype=np.float32)
+            noise = torch.from_numpy(draws).to(bench.x.dtype)
+            still = []
+            for index in alive.split(bench.batch):
+                local = noise[index.cpu()].to(bench.device)
+                final, wrong = self._proposal(method, index, movable, local, turn)
+                perturbed[index] = final.to(perturbed.device)
+                still.append(index[~wrong.to(index.device)])
+            turned[turn] = len(alive) - sum(len(part) for part in still)
+            alive = torch.cat(still)
+        return alive, turned
+
+    def _proposal(
+        self, method: Attack, index: Tensor, movable: Tensor | None, noise: Tensor, turn: int
+    ) -> tuple[Tensor, Tensor]:
+        x, objective = self._examples(index, movable)
+        free = None if objective.model.fixed is None else objective.model.fixed[0]
+        noise = noise if free is None else torch.where(free, noise, 0.0)
+        with torch.enable_grad():
+            proposal = method.perturb(objective, x.clone(), self.threat, noise=noise, turn=turn)
+        proposal = proposal.detach().to(x)
+        if proposal.shape != x.shape or not proposal.isfinite().all():
+            raise ValueError(
+                f"{type(method).__name__} returned NaN, infinity or another shape than its input has"
+            )
+        final = self.threat.project(proposal if free is None else torch.where(free, proposal, x), x)
+        return final, objective.excess(final)[1]
+
+    def _examples(self, index: Tensor, movable: Tensor | None) -> tuple[Tensor, WatchedObjective]:
+        bench = self.bench
+        x = bench.x[index].to(bench.device)
+        fixed = None
+        if movable is not None:
+            where = movable[index].to(bench.device)
+            fixed = (where.view(*where.shape, *[1] * (x.ndim - 2)), x)
+        questions = bench.questions.rows(index, bench.device)
+        watched = Watched(bench.model, questions, index, self.watch, fixed)
+        return x, WatchedObjective(watched, self.scores[index].to(bench.device))

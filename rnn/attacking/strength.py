@@ -1,0 +1,288 @@
+"""How far an attack can be trusted: what was seen while it ran, and the signs that it was too weak."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+
+from rnn.attacking.answers import Questions
+from rnn.attacking.objectives import Objective
+from rnn.attacking.threats import Threat
+
+_NOTICED = 0.02  # share of the attacked examples from which on a sign counts
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AttackStrength:
+    """What speaks against an attack: signs that examples which stayed right were not attacked well.
+
+    Attributes
+    ----------
+    attacked : int
+        Examples predicted correctly when clean.
+    resisted : int
+        Those still right in the end. The next four count among them.
+    flat : int
+        A gradient was exactly 0: logits or activations are saturated, or something is rounded.
+    broken : int
+        A gradient had a NaN or infinite entry, which was taken as 0.
+    stuck : int
+        No query ever raised the lead of a wrong class, although the gradient promised it.
+    missed : int
+        One step along the gradient of the log-odds turns the example, and the attack did not.
+    rounds : int
+        Rounds of the attack.
+    last : int
+        Examples that the last of several rounds still turned.
+    """
+
+    attacked: int
+    resisted: int
+    flat: int
+    broken: int
+    stuck: int
+    missed: int
+    rounds: int
+    last: int
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """One sentence for each sign of weakness met at more than 2 % of the attacked examples.
+
+        A single example that the last round turned is no sign.
+        """
+        those = f"of the {self.resisted} examples that stayed right"
+        signs = {
+            f"{self.flat} {those} met a gradient of exactly 0: something saturates or is rounded, "
+            "try method='square'": self.flat,
+            f"{self.broken} {those} met NaN or infinite gradients, taken as 0": self.broken,
+            f"for {self.stuck} {those} the loss never rose, although the gradient promised it": self.stuck,
+            f"{self.missed} {those} are turned by one step along the log-odds": self.missed,
+            f"the last of {self.rounds} rounds still turned {self.last} examples, take more": self.last
+            if self.last > 1
+            else 0,
+        }
+        return tuple(sign for sign, count in signs.items() if count > _NOTICED * self.attacked)
+
+    def __str__(self) -> str:
+        """One line."""
+        return "; ".join(self.signs) or "no sign of weakness"
+
+
+class Watch:
+    """Counts, example by example, of what attacks ask and what they are told.
+
+    Parameters
+    ----------
+    margins : Tensor, shape (N,)
+        By how much the likeliest wrong class leads at the clean inputs.
+
+    Attributes
+    ----------
+    queries : Tensor of int64, shape (N,)
+        Forward passes that the example took part in.
+    gradients : Tensor of int64, shape (N,)
+        Backward passes.
+    flat, broken : Tensor of bool, shape (N,)
+        Whether a gradient was 0, or had a NaN or infinite entry.
+    rise : Tensor, shape (N,)
+        By how much the lead at best exceeded that at the clean input.
+    """
+
+    def __init__(self, margins: Tensor) -> None:
+        self._margins = margins
+        self.queries = torch.zeros_like(margins, dtype=torch.int64)
+        self.gradients = torch.zeros_like(self.queries)
+        self.flat = torch.zeros_like(self.queries, dtype=torch.bool)
+        self.broken = torch.zeros_like(self.flat)
+        self.rise = torch.full_like(margins, -math.inf)
+
+    @torch.no_grad()
+    def forward(self, index: Tensor, margins: Tensor) -> None:
+        """Note a forward pass.
+
+        Parameters
+        ----------
+        index : Tensor of int64, shape (n,)
+            The examples.
+        margins : Tensor, shape (n,)
+            The leads found.
+        """
+        self.queries[index] += 1
+        rise = margins.to(self.rise) - self._margins[index]
+        self.rise[index] = torch.maximum(self.rise[index], rise)
+
+    @torch.no_grad()
+    def backward(self, index: Tensor, gradient: Tensor) -> Tensor:
+        """Note a gradient, and give it with 0 for what is not finite.
+
+        Parameters
+        ----------
+        index : Tensor of int64, shape (n,)
+            The examples.
+        gradient : Tensor, shape (n, ...)
+            Their gradients.
+
+        Returns
+        -------
+        Tensor, shape (n, ...)
+            The finite gradients.
+        """
+        rows = gradient.flatten(1)
+        self.gradients[index] += 1
+        self.flat[index] |= ~rows.any(1).to(index.device)
+        finite = rows.isfinite()
+        if finite.all():
+            return gradient
+        self.broken[index] |= ~finite.all(1).to(index.device)
+        return gradient.nan_to_num(0.0, 0.0, 0.0)
+
+
+class Watched(nn.Module):
+    """A model as an attack sees it: class scores of some examples, every query noted.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    questions : Questions
+        What is asked about the examples, on the device of the model.
+    index : Tensor of int64, shape (n,)
+        Their numbers among all.
+    watch : Watch
+        Where to note.
+    fixed : tuple of Tensor, or None
+        Where entries may be moved, and the clean inputs, which the model is shown elsewhere.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        questions: Questions,
+        index: Tensor,
+        watch: Watch,
+        fixed: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.questions, self.index, self.watch, self.fixed = model, questions, index, watch, fixed
+        self.truth = questions.truth
+
+    def rows(self, keep: Tensor) -> Watched:
+        """Give the model as seen with some of the examples.
+
+        Parameters
+        ----------
+        keep : Tensor of int64 or bool
+            Which.
+
+        Returns
+        -------
+        Watched
+            The same model.
+        """
+        fixed = None if self.fixed is None else (self.fixed[0][keep], self.fixed[1][keep])
+        some = self.questions.rows(keep, self.truth.device)
+        return Watched(self.model, some, self.index[keep.to(self.index.device)], self.watch, fixed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the scores.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, ...)
+            One input for each example.
+
+        Returns
+        -------
+        Tensor, shape (n, C)
+            The logits, or what stands for them.
+        """
+        if x.requires_grad:
+            x.register_hook(lambda gradient: self.watch.backward(self.index, gradient))
+        shown = x if self.fixed is None else torch.where(self.fixed[0], x, self.fixed[1])
+        scores = self.questions.ask(self.model, shown)[0]
+        self.watch.forward(self.index, lead(scores.detach(), self.truth))
+        return scores
+
+
+class WatchedObjective(Objective):
+    """An objective whose model is `Watched`, also where an attack goes on with some of the examples.
+
+    Parameters
+    ----------
+    model : Watched
+        The model as seen.
+    clean : Tensor, shape (n, C)
+        Logits at the clean inputs.
+    """
+
+    def __init__(self, model: Watched, clean: Tensor) -> None:
+        super().__init__(model, model.truth, clean)
+        self.model = model
+
+    def rows(self, index: Tensor) -> WatchedObjective:
+        """Give the objective of some of the examples.
+
+        Parameters
+        ----------
+        index : Tensor of int64 or bool
+            Which.
+
+        Returns
+        -------
+        WatchedObjective
+            The same questions, about these.
+        """
+        part = copy.copy(self)
+        part.model = self.model.rows(index)
+        part._model, part._y, part._rivals = part.model, self._y[index], self._rivals[index]
+        return part
+
+
+def lead(scores: Tensor, y: Tensor) -> Tensor:
+    """Give by how much the likeliest wrong class leads: max over k of z_k - z_y.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (N, C)
+        The logits z.
+    y : Tensor, shape (N,)
+        True labels.
+
+    Returns
+    -------
+    Tensor, shape (N,)
+        The leads; negative where the prediction is right.
+    """
+    true = y[:, None]
+    return scores.scatter(1, true, -math.inf).amax(1) - scores.gather(1, true)[:, 0]
+
+
+def second_look(objective: Objective, x: Tensor, threat: Threat) -> tuple[Tensor, Tensor]:
+    """Take one full step along the gradient of the log-odds, to see what an attack might have overlooked.
+
+    Parameters
+    ----------
+    objective : Objective
+        The model as an attack may see it.
+    x : Tensor, shape (n, ...)
+        Clean inputs.
+    threat : Threat
+        Norm, budget, bounds.
+
+    Returns
+    -------
+    wrong : Tensor of bool, shape (n,)
+        Whether the prediction after the step is wrong.
+    promised : Tensor of float64, shape (n,)
+        By how much the log-odds would rise along the step if they were linear.
+    """
+    objective.cross_entropy(x)  # where the logits saturate its gradient is 0, which the watch notes
+    gradient = objective.log_odds(x).gradient
+    step = threat.project(x + threat.budget * threat.ascent(gradient), x)
+    promised = (gradient.double() * (step.double() - x.double())).flatten(1).sum(1)
+    return objective.excess(step)[1], promised

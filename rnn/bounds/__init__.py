@@ -1,0 +1,1 @@
+"""What a network provably cannot do: Lipschitz bounds and certified accuracy."""

@@ -1,0 +1,1 @@
+"""The states of a network in motion: cells, Jacobians, exponents, fixed points, growth, kicks."""

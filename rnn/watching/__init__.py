@@ -1,0 +1,1 @@
+"""Spectral measures while a network trains: callbacks, their sinks and time budget."""
