@@ -96,9 +96,9 @@ def weight_robustness(
     *gaussian*: E is a matrix G of independent normal numbers, brought to the norm; the same G at all sizes.
 
     *gradient*: projected gradient ascent of the loss on these very examples, over all matrices together, each
-    in its ball of the spectral norm (`rnn.attacking.weight_ascent.ascended`). It starts where the smaller size
-    ended, so that the accuracy never rises with the size. An upper bound of the worst case: a better search may find
-    more.
+    in its ball of the spectral norm (`rnn.attacking.weight_ascent.ascended`). It starts where the smaller
+    size ended, so that the accuracy never rises with the size. An upper bound of the worst case: a better
+    search may find more.
 
     *pseudospectral*: the real E that leads an eigenvalue of W + E to the point that attains the
     pseudospectral radius of W, brought back to the norm (`rnn.pseudospectral_perturbation`). It looks at the

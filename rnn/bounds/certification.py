@@ -166,12 +166,12 @@ def certified_accuracy(
     -----
     Bounds of all differences z_y − z_k, by `rnn.bounds.linear_relaxation.linear_bounds` or
     `rnn.bounds.interval_bounds.interval_bounds`. They count the rounding of the network in its own precision
-    and that of the bounds, and budgets are widened by what attacks may exceed them: a relative 1e-5 and one unit
-    in the last place of the largest entry. So what is proven holds for every input an attack can reach, under
-    the assumptions on floating-point arithmetic stated there. At budget 0 the one input there is decides.
-    What was read from the model is held against its logits at all clean inputs. An example that is not proven
-    at one budget is not tried at a larger one. Memory: batch_size times the square of the largest width times
-    the number of operations of a step, roughly.
+    and that of the bounds, and budgets are widened by what attacks may exceed them: a relative 1e-5 and one
+    unit in the last place of the largest entry. So what is proven holds for every input an attack can reach,
+    under the assumptions on floating-point arithmetic stated there. At budget 0 the one input there is
+    decides. What was read from the model is held against its logits at all clean inputs. An example that is
+    not proven at one budget is not tried at a larger one. Memory: batch_size times the square of the largest
+    width times the number of operations of a step, roughly.
 
     Examples
     --------

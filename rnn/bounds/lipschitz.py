@@ -125,9 +125,9 @@ def lipschitz_bounds(
     -----
     ``torch.fx`` gives the graph; chains of layers multiply, sums add, what is put side by side adds in
     squares. The bounds of layers and why they hold: `rnn.bounds.layer_bounds.layer_bound`, of recurrent
-    layers `rnn.bounds.recurrent_bounds.recurrent_bound`. They are for exact arithmetic, rounded up. A network that
-    cannot be traced is reported as such, never certified. The true constant is smaller, for deep or gated networks
-    by orders of magnitude; `local_lipschitz` bounds it from below.
+    layers `rnn.bounds.recurrent_bounds.recurrent_bound`. They are for exact arithmetic, rounded up. A network
+    that cannot be traced is reported as such, never certified. The true constant is smaller, for deep or
+    gated networks by orders of magnitude; `local_lipschitz` bounds it from below.
 
     Examples
     --------

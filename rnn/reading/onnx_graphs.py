@@ -59,8 +59,9 @@ def read_onnx(path: Path) -> Tensors:
     Notes
     -----
     The operators of `rnn.reading.onnx_layers.LAYERS` are understood, and between a tensor and its layer those
-    of `rnn.reading.onnx_folding.FOLDED`. Bodies of loops and branches are searched, but not read. Held in memory:
-    the file itself, of which protobuf cannot open a part; of external data only the tensor that is being read.
+    of `rnn.reading.onnx_folding.FOLDED`. Bodies of loops and branches are searched, but not read. Held in
+    memory: the file itself, of which protobuf cannot open a part; of external data only the tensor that is
+    being read.
     """
     require("onnx", what="reading .onnx files")
     import onnx
