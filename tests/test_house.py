@@ -195,6 +195,7 @@ ORDER = [
     "rnn.bounds.certification",
     "rnn.study",
     "rnn.study.engine",
+    "rnn.study.network_rows",
     "rnn.study.resampling",
     "rnn.study.statistics",
     "rnn.attacking.weight_ascent",
