@@ -1,4 +1,4 @@
-"""The packages of the extras [rnn] and [onnx]: which are missing, and what to do about it."""
+"""The packages of the extras [rnn], [onnx], [dask] and [parquet]: which are missing, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = {
     "jinja2": "jinja2",
     "safetensors": "safetensors",
 }
-ONNX_PACKAGES = {"onnx": "onnx"}
+FURTHER = {"onnx": "onnx", "distributed": "dask", "pyarrow": "parquet"}  # import name to extra, beside [rnn]
 
 
 def advice(what: str, missing: list[str]) -> str:
@@ -36,9 +36,8 @@ def advice(what: str, missing: list[str]) -> str:
     >>> print(advice("this", ["onnx"]))
     this needs onnx, not installed here: pip install 'spectra-rnn[rnn,onnx]' (in a clone '.[rnn,onnx]')
     """
-    known = PACKAGES | ONNX_PACKAGES
-    names = ", ".join(known[name] for name in missing)
-    extras = "rnn,onnx" if ONNX_PACKAGES.keys() & set(missing) else "rnn"
+    names = ", ".join(PACKAGES.get(name, name) for name in missing)
+    extras = ",".join(["rnn", *sorted({FURTHER[name] for name in missing if name in FURTHER})])
     return (
         f"{what} needs {names}, not installed here: "
         f"pip install 'spectra-rnn[{extras}]' (in a clone '.[{extras}]')"

@@ -25,11 +25,12 @@ def test_nothing_is_missing_here() -> None:
 def test_each_extra_is_named_with_its_packages() -> None:
     assert "'spectra-rnn[rnn]'" in extra.advice("this", ["safetensors"])
     assert "'spectra-rnn[rnn,onnx]'" in extra.advice("this", ["onnx"])
+    assert "'spectra-rnn[rnn,dask,parquet]'" in extra.advice("this", ["pyarrow", "distributed"])
     assert "onnx" not in extra.missing_packages()
 
 
-@pytest.mark.parametrize("name", ["onnx", "safetensors"])
-def test_a_format_without_its_package_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["onnx", "safetensors", "distributed", "pyarrow"])
+def test_what_needs_a_package_that_is_missing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     extra.require(name, what="this")
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=rf"^this needs {name}.*pip install") as caught:
