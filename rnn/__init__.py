@@ -78,7 +78,7 @@ _ROOM_OF = {
     "weight_robustness": "attacking.weight_perturbations",
     "Correlation": "study.statistics",
     "spearman": "study.statistics",
-    "correlate": "study.statistics",
+    "rank_correlations": "study.statistics",
     "run_trials": "study.engine",
     "TrialResult": "study.engine",
     "run_demo": "study.demo",

@@ -78,7 +78,7 @@ def draw_success(
     models : DataFrame
         Columns ``cell``, ``clean_correct`` (number of examples right when clean), the measures and `outcome`.
     correlations : DataFrame
-        From `correlate`; its rows of the mean over the families head the panels.
+        From `rank_correlations`; its rows of the mean over the families head the panels.
     outcome : str
         Column of a fooling rate (share of the clean-correct examples).
     measures : sequence of str
@@ -111,7 +111,7 @@ def draw_correlations(correlations: pd.DataFrame, *, outcome: str, measures: Seq
     Parameters
     ----------
     correlations : DataFrame
-        From `correlate`.
+        From `rank_correlations`.
     outcome : str
         The outcome.
     measures : sequence of str

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from rnn.figures import CELL_LABELS, draw_correlations, draw_portraits, draw_success
 from rnn.pages.images import figure_png
-from rnn.study.statistics import POOLED, correlate, wilson_interval
+from rnn.study.statistics import POOLED, rank_correlations, wilson_interval
 from spectra.gallery import grcar
 from spectra.pseudospectra import pseudospectrum
 
@@ -36,7 +36,7 @@ def tables():
     ]
     models = pd.DataFrame(rows)
     models.loc[models["cell"] == "feedforward", "jacobian_spectral_norm"] = np.nan
-    return models, correlate(models, measures=MEASURES, outcomes=[OUTCOME], draws=200)
+    return models, rank_correlations(models, measures=MEASURES, outcomes=[OUTCOME], draws=200)
 
 
 def texts(figure):
@@ -152,7 +152,7 @@ def test_png_is_an_image(tables):
 
 def test_figures_without_correlations_say_so(tables):
     models, _correlations = tables
-    few = correlate(models.groupby("cell").head(2), measures=MEASURES, outcomes=[OUTCOME], draws=10)
+    few = rank_correlations(models.groupby("cell").head(2), measures=MEASURES, outcomes=[OUTCOME], draws=10)
     figure = draw_success(models, few, outcome=OUTCOME, measures=MEASURES[:2])
     assert texts(figure).count("no correlation") == 2
     assert len(draw_correlations(few, outcome=OUTCOME, measures=MEASURES).axes) == 3

@@ -4,7 +4,7 @@ import pytest
 
 from rnn.measuring.measures import BASELINES
 from rnn.study.findings import study_findings, study_limits, study_verdict
-from rnn.study.statistics import correlate
+from rnn.study.statistics import rank_correlations
 
 OUTCOME = "fooling_pgd_linf_0.1"
 MEASURES = [*BASELINES, "jacobian_spectral_norm"]
@@ -35,7 +35,7 @@ def study(n=12, strength=0.0, baseline=0.0, spread=0.2, seed=0):
                 }
             )
     models = pd.DataFrame(rows)
-    found = correlate(models, measures=MEASURES, outcomes=[OUTCOME], baselines=BASELINES, draws=1000)
+    found = rank_correlations(models, measures=MEASURES, outcomes=[OUTCOME], baselines=BASELINES, draws=1000)
     return models, found
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn.study.resampling import LEAST_MODELS, block_table
-from rnn.study.statistics import POOLED, benjamini_hochberg, correlate, spearman, wilson_interval
+from rnn.study.statistics import POOLED, benjamini_hochberg, rank_correlations, spearman, wilson_interval
 
 TIED = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=LEAST_MODELS, max_size=30)
 
@@ -110,7 +110,7 @@ def test_benjamini_hochberg_equals_scipy(p):
 
 
 def test_a_planted_effect_is_found_and_noise_is_not():
-    table = correlate(frame(), measures=["size", "noise"], outcomes=["outcome"])
+    table = rank_correlations(frame(), measures=["size", "noise"], outcomes=["outcome"])
     assert list(table.columns[:8]) == [
         "measure",
         "outcome",
@@ -140,13 +140,13 @@ def test_blocks_guard_against_simpsons_paradox():
     ]
     models = pd.concat(rows)
     assert scipy.stats.spearmanr(models["m"], models["o"]).statistic > 0.5
-    table = correlate(models, measures=["m"], outcomes=["o"])
+    table = rank_correlations(models, measures=["m"], outcomes=["o"])
     assert (table["spearman"] < -0.9).all()
 
 
 def test_pooled_value_is_the_weighted_mean_and_says_so():
     models = pd.concat([frame(n=8, blocks=("a",)), frame(n=16, blocks=("b",), seed=1)])
-    table = correlate(models, measures=["noise"], outcomes=["outcome"])
+    table = rank_correlations(models, measures=["noise"], outcomes=["outcome"])
     a, b = (cell(table, "noise", "outcome", label)["spearman"] for label in "ab")
     pooled = cell(table, "noise", "outcome", POOLED)
     assert pooled["spearman"] == pytest.approx((8 * a + 16 * b) / 24)
@@ -154,7 +154,7 @@ def test_pooled_value_is_the_weighted_mean_and_says_so():
 
 
 def test_one_block_is_not_pooled():
-    table = correlate(frame(blocks=("a",)), measures=["noise"], outcomes=["outcome"])
+    table = rank_correlations(frame(blocks=("a",)), measures=["noise"], outcomes=["outcome"])
     assert set(table["block"]) == {"a"}
 
 
@@ -168,7 +168,7 @@ def test_rows_without_a_correlation_say_why_and_are_empty_in_csv(tmp_path):
     models["copy"] = models["noise"]
     models["flat"] = 0.25
     names = ["noise", "constant", "infinite", "elsewhere", "few", "copy"]
-    table = correlate(models, measures=names, outcomes=["outcome", "flat"])
+    table = rank_correlations(models, measures=names, outcomes=["outcome", "flat"])
     notes = {name: cell(table, name, "outcome", "a")["note"] for name in names}
     assert notes == {
         "noise": "",
@@ -190,7 +190,7 @@ def test_rows_without_a_correlation_say_why_and_are_empty_in_csv(tmp_path):
 def test_a_missing_cell_is_left_out_pair_by_pair():
     models = frame(n=12, blocks=("a",))
     models.loc[4, "noise"] = np.nan
-    table = correlate(models, measures=["size", "noise"], outcomes=["outcome"])
+    table = rank_correlations(models, measures=["size", "noise"], outcomes=["outcome"])
     assert cell(table, "size", "outcome", "a")["n"] == 12
     short = models.drop(index=4)
     found = cell(table, "noise", "outcome", "a")
@@ -201,7 +201,7 @@ def test_a_missing_cell_is_left_out_pair_by_pair():
 
 
 def test_gain_is_over_the_best_baseline():
-    table = correlate(
+    table = rank_correlations(
         frame(n=30), measures=["size", "noise", "base"], outcomes=["outcome"], baselines=["noise", "base"]
     )
     row = cell(table, "size", "outcome", "a")
@@ -224,8 +224,8 @@ def test_same_seed_same_numbers_and_the_global_state_is_untouched():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     arguments = {"measures": ["size", "noise"], "outcomes": ["outcome"]}
     models = frame()
-    once, again = correlate(models, **arguments, rng=3), correlate(models, **arguments, rng=3)
-    other = correlate(models, **arguments, rng=4)
+    once, again = rank_correlations(models, **arguments, rng=3), rank_correlations(models, **arguments, rng=3)
+    other = rank_correlations(models, **arguments, rng=4)
     pd.testing.assert_frame_equal(once, again)
     assert not np.array_equal(once["lower"], other["lower"])
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
@@ -284,11 +284,11 @@ def test_spearman_refuses(x, y, options, message):
         ({"baselines": ["base"]}, "not among the measures"),
     ],
 )
-def test_correlate_refuses(change, message):
+def test_rank_correlations_refuses(change, message):
     models = frame()
     models["word"] = None
     with pytest.raises(ValueError, match=message):
-        correlate(models, **({"measures": ["size"], "outcomes": ["outcome"]} | change))
+        rank_correlations(models, **({"measures": ["size"], "outcomes": ["outcome"]} | change))
 
 
 def test_counts_and_p_values_are_checked():
@@ -340,7 +340,7 @@ def test_the_pooled_interval_holds_the_truth_about_as_often_as_it_says(truth):
         x = rng.standard_normal(48)
         y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal(48)
         models = pd.DataFrame({"cell": np.repeat(list("abcd"), 12), "x": x, "y": y})
-        table = correlate(models, measures=["x"], outcomes=["y"], draws=500, rng=rng)
+        table = rank_correlations(models, measures=["x"], outcomes=["y"], draws=500, rng=rng)
         row = cell(table, "x", "y", POOLED)
         hits += row["lower"] <= truth <= row["upper"]
     assert hits / samples >= 0.92  # 0.95 less three standard errors of the simulation
@@ -355,7 +355,7 @@ def test_gain_is_not_seen_where_there_is_none():
         outcome = rng.standard_normal(48)
         columns = {name: outcome + rng.standard_normal(48) for name in ("m", "r", "s")}
         models = pd.DataFrame({"cell": np.repeat(list("abcd"), 12), "o": outcome, **columns})
-        table = correlate(
+        table = rank_correlations(
             models, measures=["m", "r", "s"], outcomes=["o"], baselines=["r", "s"], draws=500, rng=rng
         )
         seen += cell(table, "m", "o", POOLED)["gain_lower"] > 0
@@ -370,6 +370,6 @@ def test_false_discoveries_stay_rare_among_many_measures():
         models = pd.DataFrame(rng.standard_normal((24, 22)), columns=[f"c{k}" for k in range(22)])
         models["cell"] = np.repeat(["a", "b"], 12)
         names = [f"c{k}" for k in range(22)]
-        table = correlate(models, measures=names[:20], outcomes=names[20:], draws=50, rng=rng)
+        table = rank_correlations(models, measures=names[:20], outcomes=names[20:], draws=50, rng=rng)
         called.append((table.loc[table["block"] != POOLED, "q"] < 0.05).any())
     assert np.mean(called) <= 0.15

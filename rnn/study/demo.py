@@ -19,7 +19,7 @@ from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.study.demo_pages import checked_folder, demo_pages, write_folder
 from rnn.study.engine import TrialResult, run_trials
 from rnn.study.resampling import UNDEFINED
-from rnn.study.statistics import correlate
+from rnn.study.statistics import rank_correlations
 from rnn.tasks import load_task
 from rnn.training import TrainingConfig, train
 from rnn.weights import candidate_matrix, named_matrices
@@ -292,7 +292,9 @@ def demo_tables(networks: Sequence[Network], *, seed: int = 0) -> tuple[pd.DataF
     ordered = [*first, *measures, *sorted(rates, key=lambda name: not name.startswith("success_"))]
     models = found.reindex(columns=[*ordered, *(name for name in found if name not in ordered)])
     outcomes = [name for name in rates if name.startswith("fooling_")]
-    correlations = correlate(models, measures=measures, outcomes=outcomes, baselines=BASELINES, rng=seed)
+    correlations = rank_correlations(
+        models, measures=measures, outcomes=outcomes, baselines=BASELINES, rng=seed
+    )
     absent = correlations["measure"].isin(gated) & (correlations["note"] == UNDEFINED)
     return models, correlations[~absent].reset_index(drop=True)
 

@@ -30,7 +30,7 @@ def study_findings(
     models : DataFrame
         One row per model, with ``cell``, ``clean_accuracy``, ``clean_correct``, measures and outcomes.
     correlations : DataFrame
-        From `correlate` with the baselines.
+        From `rank_correlations` with the baselines.
     outcome : str
         The fooling rate that the sentences are about.
     measures : sequence of str
@@ -59,7 +59,7 @@ def study_verdict(correlations: pd.DataFrame, *, outcome: str, measures: Sequenc
     Parameters
     ----------
     correlations : DataFrame
-        From `correlate` with the baselines.
+        From `rank_correlations` with the baselines.
     outcome : str
         The fooling rate.
     measures : sequence of str

@@ -194,7 +194,7 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     return q
 
 
-def correlate(
+def rank_correlations(
     models: pd.DataFrame,
     *,
     measures: Sequence[str],
