@@ -212,6 +212,14 @@ ORDER = [
     "rnn.terminal",
     "rnn.supervision",
     "rnn.options",
+    "rnn.verbs",
+    "rnn.verbs.needs",
+    "rnn.verbs.texts",
+    "rnn.verbs.demo",
+    "rnn.verbs.pseudospectrum",
+    "rnn.verbs.diagnose",
+    "rnn.verbs.train",
+    "rnn.verbs.attack",
     "rnn.cli",
 ]
 
@@ -228,7 +236,7 @@ HOMES = {
         "rnn.watching.training_figures",
         "spectra.plots.*",
     },
-    "typer": {"rnn.cli", "rnn.options"},
+    "typer": {"rnn.cli", "rnn.options", "rnn.verbs.*"},
     "rich": {"rnn.terminal"},
 }
 LAZY = {"matplotlib"}  # and even there only inside functions
