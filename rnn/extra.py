@@ -1,4 +1,4 @@
-"""The packages of the extras [rnn], [onnx], [dask] and [parquet]: which are missing, and what to do about it."""
+"""The packages of the extras: which are missing, and what to do about it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,130 @@
+"""What runs where a trial runs: one at a time in a process, on one thread, its errors caught."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ALONE = threading.Lock()  # torch's generators and numbers of threads are those of the process
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class TrialResult:
+    """What one trial gave.
+
+    Attributes
+    ----------
+    index : int
+        Position of its configuration.
+    config : object
+        The configuration.
+    value : object
+        What the function returned; None if it failed.
+    error : str
+        What went wrong, in one line; empty if nothing did.
+    details : str
+        The traceback from the worker; empty if nothing went wrong.
+    seconds : float
+        How long it ran; 0 where the worker died.
+    """
+
+    index: int
+    config: Any
+    value: Any
+    error: str
+    details: str
+    seconds: float
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"TrialResult {self.index}: {self.error or 'done'} after {self.seconds:.1f} s"
+
+
+def trial_result(function: Callable[[Any], Any], index: int, config: Any) -> TrialResult:
+    """Call ``function(config)`` on one thread, while no other trial runs in this process.
+
+    Parameters
+    ----------
+    function : callable
+        The trial.
+    index : int
+        Position of its configuration.
+    config : object
+        The configuration.
+
+    Returns
+    -------
+    TrialResult
+        With what it returned, or the exception it raised.
+    """
+    with _ALONE, _one_thread():
+        start = time.perf_counter()
+        value, error, details = None, "", ""
+        try:
+            value = function(config)
+        except Exception as failure:
+            error, details = one_line(failure), traceback.format_exc()
+        return TrialResult(index, config, value, error, details, time.perf_counter() - start)
+
+
+def one_line(failure: BaseException) -> str:
+    """Give the kind and the message of an exception in one line."""
+    return " ".join(f"{type(failure).__name__}: {failure}".split())
+
+
+def start_worker(_: Callable[[Any], Any], started: Any) -> None:
+    """Prepare a worker process: one thread, and an end when the parent ends.
+
+    Parameters
+    ----------
+    _ : callable
+        The function of the trials, sent along so that the libraries of its module are loaded and limited
+        here; the environment limits those that are loaded later.
+    started : multiprocessing.Event
+        Set when the worker has started.
+    """
+    os.environ.update(dict.fromkeys(_LIBRARIES, "1"))
+    threadpool_limits(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    started.set()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    # Workers of others (Dask's, say) come with any number of threads. The environment limits libraries that
+    # the trial is the first to load.
+    environment = {name: os.environ.get(name) for name in _LIBRARIES}
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 1
+    os.environ.update(dict.fromkeys(_LIBRARIES, "1"))
+    if threads != 1:
+        torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        if threads != 1:
+            torch.set_num_threads(threads)
+        for name, value in environment.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
