@@ -17,6 +17,8 @@ _ROOM_OF = {
     "load_task": "tasks",
     "register_task": "tasks",
     "task_names": "tasks",
+    "register_task": "tasks",
+    "task_names": "tasks",
     "TrainingConfig": "training",
     "TrainingRecord": "training",
     "Checkpoint": "training",
