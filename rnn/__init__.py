@@ -86,6 +86,8 @@ _ROOM_OF = {
     "certified_radius": "bounds.certification",
     "UniversalPerturbation": "attacking.universal_verdicts",
     "universal_perturbation": "attacking.universal",
+    "UniversalPerturbation": "attacking.universal_verdicts",
+    "universal_perturbation": "attacking.universal",
     "WeightRobustness": "attacking.weight_verdicts",
     "weight_robustness": "attacking.weight_perturbations",
     "Correlation": "study.statistics",
