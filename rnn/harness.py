@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from rnn.attacking.bench import checked_bench, checked_bounds, undisturbed
+from rnn.attacking.first_looks import first_look
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import AttackStrength, Watch, lead
 from rnn.attacking.threats import FRAMES, NORMS, Threat
@@ -134,17 +135,16 @@ def attack(
     )
     random = generator(rng)
     with undisturbed(model, random):
-        scores, clean_correct = bench.judge(bench.x)
-        watch = Watch(lead(scores, bench.truth))
-        stage = Stage(bench, scores, threat, frames == "worst", random, watch)
-        alive = clean_correct.nonzero()[:, 0]
+        first = first_look(bench, _losses([method], [threat.budget], frames))
+        watch = Watch(lead(first.scores, bench.truth))
+        stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
+        alive = first.right.nonzero()[:, 0]
         method, chosen = _usable(stage, alive, method, chosen)
-        perturbed, turned = stage.run(chosen, alive)
-        _, correct = bench.judge(perturbed)
-        again = (correct & clean_correct).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
+        outcome = stage.run(chosen, alive)
+        again = (outcome.right & first.right).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
         missed, stuck = stage.overlooked(again)
-    right = clean_correct.cpu().numpy()
-    success = ~(correct.cpu().numpy() & right)
+    perturbed, right = outcome.perturbed, first.right.cpu().numpy()
+    success = ~(outcome.right.cpu().numpy() & right)
     result = AttackResult(
         success=success,
         fooled=success & right,
@@ -160,7 +160,7 @@ def attack(
         broken=watch.broken.cpu().numpy(),
         stuck=stuck.cpu().numpy(),
         missed=missed.cpu().numpy(),
-        turned=np.array(turned, dtype=np.int64),
+        turned=np.array(outcome.turned, dtype=np.int64),
         frames=frames,
     )
     _warn_if_weak(result.strength, f"{method} at {norm} {threat.budget:g}")
@@ -261,22 +261,19 @@ def robustness(
     )
     random = generator(rng)
     with undisturbed(model, random):
-        scores, correct = bench.judge(bench.x)
-        watch = Watch(lead(scores, bench.truth))
-        minimal = torch.where(correct, np.inf, 0.0).double()
+        first = first_look(bench, _losses(chosen, sizes, frames))
+        watch = Watch(lead(first.scores, bench.truth))
+        minimal = torch.where(first.right, np.inf, 0.0).double()
         strengths: dict[float, AttackStrength] = {}
         for size in sizes:
-            stage = Stage(
-                bench, scores, _threat(norm, size, bounds, frames), frames == "worst", random, watch
-            )
+            threat = _threat(norm, size, bounds, frames)
+            stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
             for name, built in chosen.items():
                 alive = minimal.isinf().nonzero()[:, 0]
                 method = _usable(stage, alive, name, built)[1]
-                perturbed, _ = stage.run(method, alive)
-                turned = ~bench.judge(perturbed)[1] & minimal.isinf()
-                minimal[turned] = size
+                minimal[~stage.run(method, alive).right & minimal.isinf()] = size
             alive = minimal.isinf().nonzero()[:, 0]
-            strengths[size] = _strength(stage, int(correct.sum()), alive, chosen)
+            strengths[size] = _strength(stage, int(first.right.sum()), alive, chosen)
     for size, strength in strengths.items():
         if strength.signs:
             _warn_if_weak(strength, f"the worst of {', '.join(chosen)} at {norm} {size:g}")
@@ -313,7 +310,7 @@ def _usable(stage: Stage, alive: Tensor, name: str, method: Attack) -> tuple[str
     """Give the attack itself, or Square where there is no gradient to follow."""
     if name.startswith(_WITHOUT_GRADIENTS) or len(alive) == 0 or stage.threat.budget == 0:
         return name, method
-    if stage.differentiable(alive):
+    if stage.first is not None and stage.first.gradients:
         return name, method
     warnings.warn(
         f"the output of model does not depend differentiably on x, so that {name!r} cannot work; "
@@ -322,6 +319,15 @@ def _usable(stage: Stage, alive: Tensor, name: str, method: Attack) -> tuple[str
         stacklevel=3,
     )
     return "square", ATTACKS["square"]()
+
+
+def _losses(names: Iterable[str], budgets: Iterable[float], frames: str) -> list[str]:
+    """Give the losses whose gradients at the clean inputs some attack or `Stage.overlooked` asks for."""
+    by_gradients = [name for name in names if not name.startswith(_WITHOUT_GRADIENTS)]
+    if not by_gradients or not any(budgets):
+        return []
+    again = frames != "worst" and by_gradients != ["fgsm"]
+    return ["cross-entropy", "log-odds"] if again else ["cross-entropy"]
 
 
 def _looks_again(stage: Stage, name: str) -> bool:

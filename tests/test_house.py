@@ -207,6 +207,7 @@ ORDER = [
     "rnn.reading.labelled_examples",
     "rnn.attacking.threats",
     "rnn.attacking.objectives",
+    "rnn.attacking.first_looks",
     "rnn.attacking.apgd",
     "rnn.attacking.half_spaces",
     "rnn.attacking.minimal_norms",

@@ -105,19 +105,49 @@ class Bench:
             part = questions.ask(self.model, inputs[index].to(self.device))
             answers.append([values.to(self.x.device) for values in part])
         scores, right = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        self.check(scores)
+        return scores, right
+
+    def sound(self, scores: Tensor) -> bool:
+        """Say whether scores are finite, and have a column for each label.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (n, C)
+            The scores of some examples.
+
+        Returns
+        -------
+        bool
+            Whether `check` accepts them.
+        """
+        return bool(scores.isfinite().all()) and int(self.truth.max()) < scores.shape[1]
+
+    def check(self, scores: Tensor) -> None:
+        """Refuse scores that are not finite, and labels without a score.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (N, C)
+            The scores of all examples.
+
+        Raises
+        ------
+        ValueError
+            If a score is NaN or infinite, or a label has no logit.
+        """
+        if self.sound(scores):
+            return
         bad = ~scores.isfinite().all(1)
         if bad.any():
             raise ValueError(
                 f"model gives NaN or infinite logits for {int(bad.sum())} of {len(scores)} inputs (first: "
                 f"number {int(bad.nonzero()[0, 0])}); check its weights, or train it with gradient_clip"
             )
-        largest = int(self.truth.max())
-        if largest >= scores.shape[1]:
-            raise ValueError(
-                f"y holds the label {largest}, but model has {scores.shape[1]} logits; expected "
-                f"labels from 0 to {scores.shape[1] - 1}: number the classes from 0"
-            )
-        return scores, right
+        raise ValueError(
+            f"y holds the label {int(self.truth.max())}, but model has {scores.shape[1]} logits; expected "
+            f"labels from 0 to {scores.shape[1] - 1}: number the classes from 0"
+        )
 
 
 @contextlib.contextmanager

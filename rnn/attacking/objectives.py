@@ -137,7 +137,7 @@ class Objective:
         Slope
             Gradients.
         """
-        return self._slope(x, lambda z: cross_entropy(z, self._y, reduction="none"))
+        return self._slope(x, lambda z: LOSSES["cross-entropy"](z, self._y), "cross-entropy")
 
     def log_odds(self, x: Tensor) -> Slope:
         """Differentiate the log-odds of a wrong class, log((1 - p_y) / p_y).
@@ -155,7 +155,7 @@ class Objective:
         Slope
             Gradients.
         """
-        return self._slope(x, lambda z: _without(z, self._y).logsumexp(1) - _pick(z, self._y))
+        return self._slope(x, lambda z: LOSSES["log-odds"](z, self._y), "log-odds")
 
     def margin(self, x: Tensor, *, rival: int) -> Slope:
         """Differentiate z_k - z_y for the wrong class k that is the `rival`-th most likely when clean.
@@ -232,17 +232,48 @@ class Objective:
         z = logits(self._model, x)
         gaps = z.gather(1, self._rivals[:, :classes]) - _pick(z, self._y)[:, None]
         last = gaps.shape[1] - 1
-        normals = [_gradient(gaps[:, k], x, keep=k < last) for k in range(last + 1)]
+        normals = [self._gradient(gaps[:, k], x, keep=k < last) for k in range(last + 1)]
         return Boundaries(gaps.detach(), torch.stack(normals, 1), z.argmax(1) != self._y)
 
-    def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor]) -> Slope:
+    def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor], name: str = "") -> Slope:
+        del name  # of the loss, for those who remember its gradient
         x = x.detach().requires_grad_()
         scores = logits(self._model, x)
         value = objective(scores)
-        return Slope(_gradient(value, x), scores.argmax(1) != self._y, value.detach())
+        return Slope(self._gradient(value, x), scores.argmax(1) != self._y, value.detach())
+
+    def _gradient(self, value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+        gradient = gradient_of(value, x, keep=keep)
+        if not gradient.isfinite().all():
+            raise ValueError(
+                "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
+                "square root, norm or division at 0 in its forward pass"
+            )
+        return gradient
 
 
-def _gradient(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    """Differentiate a number per example.
+
+    Parameters
+    ----------
+    value : Tensor, shape (N,)
+        The numbers; each depends on its own example only.
+    x : Tensor, shape (N, ...)
+        What they depend on.
+    keep : bool
+        Whether another gradient of the same forward pass will be asked for.
+
+    Returns
+    -------
+    Tensor, shape (N, ...)
+        The gradients, as they come.
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not depend differentiably on x.
+    """
     gradient = None
     if value.requires_grad:
         (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True, retain_graph=keep)
@@ -250,11 +281,6 @@ def _gradient(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
         raise ValueError(
             "the logits of model do not depend differentiably on x; remove no_grad, detach, argmax or "
             'rounding from its forward pass to attack it by gradients, or take method="square"'
-        )
-    if not gradient.isfinite().all():
-        raise ValueError(
-            "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
-            "square root, norm or division at 0 in its forward pass"
         )
     return gradient
 
@@ -265,3 +291,9 @@ def _pick(scores: Tensor, index: Tensor) -> Tensor:
 
 def _without(scores: Tensor, y: Tensor) -> Tensor:
     return scores.scatter(1, y[:, None], -math.inf)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": lambda z, y: cross_entropy(z, y, reduction="none"),
+    "log-odds": lambda z, y: _without(z, y).logsumexp(1) - _pick(z, y),
+}

@@ -9,9 +9,29 @@ import torch
 from torch import Tensor
 
 from rnn.attacking.bench import Bench
-from rnn.attacking.strength import Watch, Watched, WatchedObjective, second_look
+from rnn.attacking.first_looks import FirstLook
+from rnn.attacking.strength import Watch, Watched, WatchedObjective, lead, second_look
 from rnn.attacking.threats import Threat
 from rnn.attacks import Attack
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What an attack left, as judged by a fresh forward pass over all final inputs.
+
+    Attributes
+    ----------
+    perturbed : Tensor, shape (N, ...)
+        The final inputs; those of examples that were not attacked as they were.
+    right : Tensor of bool, shape (N,)
+        Whether the answers there are.
+    turned : list of int
+        Examples turned in each round, over all frames.
+    """
+
+    perturbed: Tensor
+    right: Tensor
+    turned: list[int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +52,8 @@ class Stage:
         Draws the noise, for all examples at once, so that it belongs to them and not to a batch.
     watch : Watch
         Notes queries.
+    first : FirstLook, or None
+        What the model said about the clean inputs, and need not be asked again.
     """
 
     bench: Bench
@@ -40,8 +62,9 @@ class Stage:
     one_frame: bool
     random: np.random.Generator
     watch: Watch
+    first: FirstLook | None = None
 
-    def run(self, method: Attack, alive: Tensor) -> tuple[Tensor, list[int]]:
+    def run(self, method: Attack, alive: Tensor) -> Outcome:
         """Attack some of the examples, with `one_frame` one frame after the other.
 
         Parameters
@@ -53,20 +76,28 @@ class Stage:
 
         Returns
         -------
-        perturbed : Tensor, shape (N, ...)
-            The final inputs; those of the other examples as they were.
-        turned : list of int
-            Examples turned in each round, over all frames.
+        Outcome
+            The final inputs, and the judgement over them.
+
+        Notes
+        -----
+        Each round is judged before the next, and in the end all examples are: that is the judgement of the
+        last round too.
         """
-        perturbed = self.bench.x.clone()
-        turned = [0] * method.rounds
-        for frame in range(self.bench.x.shape[1]) if self.one_frame else [None]:
+        perturbed, turned, last = self.bench.x.clone(), [0] * method.rounds, alive[:0]
+        frames = [*range(self.bench.x.shape[1])] if self.one_frame else [None]
+        for frame in frames:
             movable = self.bench.movable(frame)
             here = alive if movable is None else alive[movable[alive].any(1)]
-            left, counts = self._rounds(method, here, movable, perturbed)
+            ends = frame == frames[-1]
+            left, counts = self._rounds(method, here, movable, perturbed, judged=not ends)
             turned = [before + now for before, now in zip(turned, counts, strict=True)]
             alive = alive[~torch.isin(alive, here) | torch.isin(alive, left)]
-        return perturbed, turned
+            last = left if ends and self.threat.budget > 0 else last
+        scores, right = self.bench.judge(perturbed)
+        self.watch.forward(last, lead(scores[last], self.bench.truth[last]))
+        turned[-1] += int((~right[last]).sum())
+        return Outcome(perturbed, right, turned)
 
     def differentiable(self, alive: Tensor) -> bool:
         """Say whether the scores depend differentiably on the input, if only by a gradient of 0.
@@ -123,9 +154,9 @@ class Stage:
         return missed, stuck
 
     def _rounds(
-        self, method: Attack, alive: Tensor, movable: Tensor | None, perturbed: Tensor
+        self, method: Attack, alive: Tensor, movable: Tensor | None, perturbed: Tensor, *, judged: bool
     ) -> tuple[Tensor, list[int]]:
-        """Fill `perturbed` at the indices `alive`; give who is left, and how many each round turned."""
+        """Fill `perturbed`; give who is left, and how many each round turned, the last only if `judged`."""
         turned, bench = [0] * method.rounds, self.bench
         for turn in range(method.rounds):
             if len(alive) == 0 or self.threat.budget == 0:
@@ -135,16 +166,18 @@ class Stage:
             still = []
             for index in alive.split(bench.batch):
                 local = noise[index.cpu()].to(bench.device)
-                final, wrong = self._proposal(method, index, movable, local, turn)
+                final, objective = self._proposal(method, index, movable, local, turn)
                 perturbed[index] = final.to(perturbed.device)
-                still.append(index[~wrong.to(index.device)])
+                if judged or turn + 1 < method.rounds:
+                    index = index[~objective.excess(final)[1].to(index.device)]
+                still.append(index)
             turned[turn] = len(alive) - sum(len(part) for part in still)
             alive = torch.cat(still)
         return alive, turned
 
     def _proposal(
         self, method: Attack, index: Tensor, movable: Tensor | None, noise: Tensor, turn: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, WatchedObjective]:
         x, objective = self._examples(index, movable)
         free = None if objective.model.fixed is None else objective.model.fixed[0]
         noise = noise if free is None else torch.where(free, noise, 0.0)
@@ -156,7 +189,7 @@ class Stage:
                 f"{type(method).__name__} returned NaN, infinity or another shape than its input has"
             )
         final = self.threat.project(proposal if free is None else torch.where(free, proposal, x), x)
-        return final, objective.excess(final)[1]
+        return final, objective
 
     def _examples(self, index: Tensor, movable: Tensor | None) -> tuple[Tensor, WatchedObjective]:
         bench = self.bench
@@ -166,5 +199,6 @@ class Stage:
             where = movable[index].to(bench.device)
             fixed = (where.view(*where.shape, *[1] * (x.ndim - 2)), x)
         questions = bench.questions.rows(index, bench.device)
-        watched = Watched(bench.model, questions, index, self.watch, fixed)
+        first = None if self.first is None else self.first.rows(index, bench.device)
+        watched = Watched(bench.model, questions, index, self.watch, fixed, first)
         return x, WatchedObjective(watched, self.scores[index].to(bench.device))

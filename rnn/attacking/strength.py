@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from rnn.attacking.answers import Questions
-from rnn.attacking.objectives import Objective
+from rnn.attacking.first_looks import FirstLook
+from rnn.attacking.objectives import Objective, Slope, gradient_of
 from rnn.attacking.threats import Threat
 
 _NOTICED = 0.02  # share of the attacked examples from which on a sign counts
@@ -89,17 +91,19 @@ class Watch:
         Backward passes.
     flat, broken : Tensor of bool, shape (N,)
         Whether a gradient was 0, or had a NaN or infinite entry.
-    rise : Tensor, shape (N,)
-        By how much the lead at best exceeded that at the clean input.
     """
 
     def __init__(self, margins: Tensor) -> None:
-        self._margins = margins
+        self._margins, self._best = margins, torch.full_like(margins, -math.inf)
         self.queries = torch.zeros_like(margins, dtype=torch.int64)
         self.gradients = torch.zeros_like(self.queries)
         self.flat = torch.zeros_like(self.queries, dtype=torch.bool)
         self.broken = torch.zeros_like(self.flat)
-        self.rise = torch.full_like(margins, -math.inf)
+
+    @property
+    def rise(self) -> Tensor:
+        """By how much the lead at best exceeded that at the clean input, shape (N,); -inf without query."""
+        return self._best - self._margins
 
     @torch.no_grad()
     def forward(self, index: Tensor, margins: Tensor) -> None:
@@ -113,8 +117,7 @@ class Watch:
             The leads found.
         """
         self.queries[index] += 1
-        rise = margins.to(self.rise) - self._margins[index]
-        self.rise[index] = torch.maximum(self.rise[index], rise)
+        self._best[index] = torch.maximum(self._best[index], margins.to(self._best))
 
     @torch.no_grad()
     def backward(self, index: Tensor, gradient: Tensor) -> Tensor:
@@ -132,13 +135,13 @@ class Watch:
         Tensor, shape (n, ...)
             The finite gradients.
         """
-        rows = gradient.flatten(1)
         self.gradients[index] += 1
-        self.flat[index] |= ~rows.any(1).to(index.device)
-        finite = rows.isfinite()
-        if finite.all():
+        size = gradient.flatten(1).abs().amax(1).to(index.device)
+        least, most = (float(end) for end in torch.aminmax(size))  # NaN if one is
+        if least > 0 and most < math.inf:
             return gradient
-        self.broken[index] |= ~finite.all(1).to(index.device)
+        self.flat[index] |= size == 0
+        self.broken[index] |= ~size.isfinite()
         return gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
@@ -157,6 +160,8 @@ class Watched(nn.Module):
         Where to note.
     fixed : tuple of Tensor, or None
         Where entries may be moved, and the clean inputs, which the model is shown elsewhere.
+    first : FirstLook, or None
+        What the model said about the clean inputs of these examples.
     """
 
     def __init__(
@@ -166,9 +171,11 @@ class Watched(nn.Module):
         index: Tensor,
         watch: Watch,
         fixed: tuple[Tensor, Tensor] | None = None,
+        first: FirstLook | None = None,
     ) -> None:
         super().__init__()
         self.model, self.questions, self.index, self.watch, self.fixed = model, questions, index, watch, fixed
+        self.first = first
         self.truth = questions.truth
 
     def rows(self, keep: Tensor) -> Watched:
@@ -182,7 +189,7 @@ class Watched(nn.Module):
         Returns
         -------
         Watched
-            The same model.
+            The same model. The first look is forgotten: who asks for some has left the clean inputs.
         """
         fixed = None if self.fixed is None else (self.fixed[0][keep], self.fixed[1][keep])
         some = self.questions.rows(keep, self.truth.device)
@@ -201,12 +208,36 @@ class Watched(nn.Module):
         Tensor, shape (n, C)
             The logits, or what stands for them.
         """
-        if x.requires_grad:
-            x.register_hook(lambda gradient: self.watch.backward(self.index, gradient))
         shown = x if self.fixed is None else torch.where(self.fixed[0], x, self.fixed[1])
         scores = self.questions.ask(self.model, shown)[0]
         self.watch.forward(self.index, lead(scores.detach(), self.truth))
         return scores
+
+    def recall(self, name: str, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Give scores and the gradient of a loss from the first look, noted like any other query.
+
+        Parameters
+        ----------
+        name : str
+            The loss.
+        x : Tensor, shape (n, ...)
+            Where they are wanted.
+
+        Returns
+        -------
+        scores : Tensor, shape (n, C)
+            The scores.
+        gradient : Tensor, shape (n, ...)
+            The finite gradient; None in place of both if x is not the clean input or nothing is known.
+        """
+        first = self.first
+        if first is None or name not in first.gradients or not torch.equal(x, first.x):
+            return None
+        gradient = first.gradients[name]
+        if self.fixed is not None:
+            gradient = torch.where(self.fixed[0], gradient, 0.0)
+        self.watch.forward(self.index, lead(first.scores, self.truth))
+        return first.scores, self.watch.backward(self.index, gradient)
 
 
 class WatchedObjective(Objective):
@@ -241,6 +272,16 @@ class WatchedObjective(Objective):
         part.model = self.model.rows(index)
         part._model, part._y, part._rivals = part.model, self._y[index], self._rivals[index]
         return part
+
+    def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor], name: str = "") -> Slope:
+        known = self.model.recall(name, x)
+        if known is None:
+            return super()._slope(x, objective)
+        scores, gradient = known
+        return Slope(gradient, scores.argmax(1) != self._y, objective(scores))
+
+    def _gradient(self, value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+        return self.model.watch.backward(self.model.index, gradient_of(value, x, keep=keep))
 
 
 def lead(scores: Tensor, y: Tensor) -> Tensor:
