@@ -5,8 +5,11 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnn.study.resampling import LEAST_MODELS, block_table
-from rnn.study.statistics import POOLED, benjamini_hochberg, rank_correlations, spearman, wilson_interval
+from rnn.study.block_tables import rank_tables
+from rnn.study.blocks import LEAST_MODELS, Block
+from rnn.study.correlation_tables import CORRELATION_COLUMNS
+from rnn.study.resampling import cluster_weights
+from rnn.study.statistics import POOLED, rank_correlations, spearman, wilson_interval
 
 TIED = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=LEAST_MODELS, max_size=30)
 
@@ -56,14 +59,30 @@ def test_spearman_equals_scipy_with_ties(pairs):
 def test_resamples_equal_ranking_each_resample_anew():
     rng = np.random.default_rng(3)
     X, Y = rng.integers(0, 8, (12, 3)).astype(float), rng.standard_normal((12, 2))
-    table = block_table(X, Y, ["a", "b", "c"], 50, np.random.default_rng(7))
-    weights = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12), size=50)
-    for draw, weight in enumerate(weights):
+    clusters = np.array([0, 0, 1, 1, 1, 2, 3, 4, 4, 5, 6, 6])
+    weights = cluster_weights(clusters, 50, np.random.default_rng(7))
+    tables = rank_tables(Block("", (), X, Y, np.empty((12, 0)), clusters), ["a", "b", "c"], weights)
+    for draw, weight in enumerate(weights.astype(int)):
         rows = np.repeat(np.arange(12), weight)
-        for i in range(3):
-            for j in range(2):
-                truth = scipy.stats.spearmanr(X[rows, i], Y[rows, j]).statistic
-                assert table.draws[draw, i, j] == pytest.approx(truth, abs=1e-12)
+        for i, j in np.ndindex(3, 2):
+            pair = X[rows, i], Y[rows, j]
+            if np.ptp(pair[0]) == 0 or np.ptp(pair[1]) == 0:
+                assert np.isnan(tables[0].draws[draw, i, j])
+                continue
+            truth = scipy.stats.spearmanr(*pair).statistic, scipy.stats.kendalltau(*pair).statistic
+            for table, value in zip(tables, truth, strict=True):
+                assert table.draws[draw, i, j] == pytest.approx(value, abs=1e-12)
+
+
+def test_whole_clusters_are_resampled():
+    clusters = np.array([2, 0, 1, 1, 0, 1])
+    weights = cluster_weights(clusters, 4000, np.random.default_rng(0))
+    for cluster in range(3):
+        own = weights[:, clusters == cluster]
+        assert (own == own[:, :1]).all()
+    counts = weights[:, [1, 2, 0]]  # a row of each cluster
+    assert (counts.sum(axis=1) == 3).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.05)
 
 
 def test_interval_agrees_with_the_bootstrap_of_scipy():
@@ -101,26 +120,12 @@ def test_wilson_interval_at_the_ends():
     assert upper[0] == pytest.approx(reference.high, rel=1e-12)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_benjamini_hochberg_equals_scipy(p):
-    np.testing.assert_allclose(benjamini_hochberg(p), scipy.stats.false_discovery_control(p), atol=1e-12)
-
-
 # The table
 
 
 def test_a_planted_effect_is_found_and_noise_is_not():
     table = rank_correlations(frame(), measures=["size", "noise"], outcomes=["outcome"])
-    assert list(table.columns[:8]) == [
-        "measure",
-        "outcome",
-        "block",
-        "n",
-        "spearman",
-        "lower",
-        "upper",
-        "note",
-    ]
+    assert list(table.columns) == list(CORRELATION_COLUMNS)
     for block in ("a", "b", POOLED):
         found = cell(table, "size", "outcome", block)
         assert 0 < found["lower"] <= found["spearman"] <= found["upper"]
@@ -184,7 +189,7 @@ def test_rows_without_a_correlation_say_why_and_are_empty_in_csv(tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
     text = (tmp_path / "table.csv").read_text().lower()
     assert "nan" not in text
-    assert "constant,outcome,a,6,,,,constant: 2.5,,,,," in text
+    assert f"constant,outcome,a,6,6{17 * ','}constant: 2.5" in text
 
 
 def test_a_missing_cell_is_left_out_pair_by_pair():
@@ -280,7 +285,9 @@ def test_spearman_refuses(x, y, options, message):
         ({"measures": []}, "at least one column"),
         ({"measures": ["size", "size"]}, "names a column twice"),
         ({"measures": ["cell"]}, "column 'cell' has dtype"),
-        ({"block": "word"}, "row without"),
+        ({"blocks": "word"}, "row without"),
+        ({"cluster": "word"}, "row without"),
+        ({"blocks": []}, "at least one column"),
         ({"baselines": ["base"]}, "not among the measures"),
     ],
 )
@@ -291,11 +298,9 @@ def test_rank_correlations_refuses(change, message):
         rank_correlations(models, **({"measures": ["size"], "outcomes": ["outcome"]} | change))
 
 
-def test_counts_and_p_values_are_checked():
+def test_counts_are_checked():
     with pytest.raises(ValueError, match="counts, not rates"):
         wilson_interval(3, 2)
-    with pytest.raises(ValueError, match="p-values"):
-        benjamini_hochberg([0.1, 1.2])
 
 
 # Coverage: the reason for the percentile interval
