@@ -16,9 +16,9 @@ from rnn.dynamics import input_jacobian, mean_state_jacobian
 from rnn.harness import attack
 from rnn.measuring.measures import BASELINES, STUDIED, matrix_measures
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
+from rnn.study.blocks import UNDEFINED
 from rnn.study.demo_pages import checked_folder, demo_pages, write_folder
 from rnn.study.engine import TrialResult, run_trials
-from rnn.study.resampling import UNDEFINED
 from rnn.study.statistics import rank_correlations
 from rnn.tasks import load_task
 from rnn.training import TrainingConfig, train
