@@ -1,0 +1,103 @@
+"""Verdicts follow the numbers: planted claims are found, their opposites refuted, noise left undecided."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnn.study.claims import accurate, claims
+
+KINDS = ("none", "radius", "radius-during", "norm")
+MEASURES = ("henrici_departure_relative", "eigenvector_condition_number", "kreiss_constant_scaled")
+
+
+def study(
+    *, fooled: float = 0.8, lyapunov: float = 0.1, made: float = -0.2, rise: float = 0.1
+) -> pd.DataFrame:
+    """A made-up study: `fooled` and `lyapunov` of all, `made` where normalised, `rise` by training."""
+    random, rows = np.random.default_rng(0), []
+    for task in ("digits", "mnist"):
+        for cell in ("tanh", "gru"):
+            for seed in range(12):
+                start = {f"initial_{name}": 10 ** random.uniform(0.1, 0.3) for name in MEASURES}
+                for kind in KINDS:
+                    rate = lyapunov if kind == "none" else made
+                    row = {"task": task, "cell": cell, "seed": seed, "normalisation": kind}
+                    row |= {"clean_accuracy": 0.95 + random.uniform(0, 0.01), "lyapunov_exponent": rate}
+                    row |= {
+                        "kick_end_worst": 10**rate,
+                        "fooling_reference": fooled + random.uniform(-0.1, 0.1),
+                    }
+                    row |= {"target": 0.0 if kind == "none" else 1.0} | start
+                    rows.append(row | {name: start[f"initial_{name}"] * 10**rise for name in MEASURES})
+    return pd.DataFrame(rows)
+
+
+def verdicts(rows: pd.DataFrame) -> list[str]:
+    return [claim.verdict for claim in claims(rows)]
+
+
+def test_planted_claims_hold() -> None:
+    assert verdicts(study()) == ["holds", "holds", "holds"]
+
+
+def test_their_opposites_fail() -> None:
+    rows = study(fooled=0.2, lyapunov=-0.1, made=0.2, rise=-0.1)
+    assert verdicts(rows) == ["fails", "fails", "fails"]
+
+
+def test_one_half_is_not_the_whole() -> None:
+    assert verdicts(study(lyapunov=-0.1, rise=0.1))[:2] == ["holds in part", "holds"]
+    assert verdicts(study(fooled=0.2))[:2] == ["holds in part", "holds in part"]
+
+
+def test_noise_is_undecided() -> None:
+    rows = study(fooled=0.5)
+    coin = np.random.default_rng(1).integers(2, size=len(rows))
+    rows["lyapunov_exponent"] = np.where(coin, 0.1, -0.1)
+    rows["kick_end_worst"] = 0.5
+    even = np.arange(len(rows)) // 4 % 2  # the four kinds of a seed alike
+    rows["fooling_reference"] = np.where(even, 0.7, 0.3)
+    for name in MEASURES:
+        rows[name] = rows[f"initial_{name}"] * 10 ** (0.2 * even - 0.1)
+    one, _, three = claims(rows)
+    assert (one.verdict, three.verdict) == ("undecided", "undecided")
+
+
+def test_the_numbers_are_those_of_the_table() -> None:
+    rows = study()
+    one, two, three = claims(rows)
+    plain = rows[rows["normalisation"] == "none"]
+    last = one.table.iloc[-1]
+    assert last["n"] == 48 == len(plain[accurate(plain)])
+    assert last["not_robust"] == (plain["fooling_reference"] >= 0.5).mean()
+    assert len(one.table) == 5
+    radius = two.table.set_index("normalisation").loc["radius"]
+    change = (
+        rows[rows["normalisation"] == "radius"]["fooling_reference"].to_numpy()
+        - plain["fooling_reference"].to_numpy()
+    )
+    assert radius["fooling_reference_change"] == pytest.approx(change.mean())  # blocks of one size
+    assert radius["fooling_reference_change_lower"] < change.mean() < radius["fooling_reference_change_upper"]
+    assert three.table["change"].tolist() == pytest.approx([three.table["change"][0], 0.1, 0.1])
+    assert "0 at the start, 0 at the end" in three.words[-1]
+
+
+def test_the_norm_takes_no_part_in_the_verdict_on_the_spectrum() -> None:
+    rows = study()
+    norm = rows["normalisation"] == "norm"
+    rows.loc[norm, "lyapunov_exponent"] = 0.5
+    assert verdicts(rows)[1] == "holds"
+    assert any(words.startswith("With norm: 0%") for words in claims(rows)[1].words)
+
+
+def test_without_normalisations_or_accurate_networks_nothing_is_decided() -> None:
+    rows = study()
+    assert verdicts(rows[rows["normalisation"] == "none"])[1] == "undecided"
+    assert verdicts(rows[rows["normalisation"] == "norm"])[0] == "undecided"
+
+
+def test_same_seed_same_words_and_missing_columns_are_refused() -> None:
+    rows = study()
+    assert [claim.words for claim in claims(rows, rng=3)] == [claim.words for claim in claims(rows, rng=3)]
+    with pytest.raises(ValueError, match="lacks the columns kick_end_worst"):
+        claims(rows.drop(columns="kick_end_worst"))
