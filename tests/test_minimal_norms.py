@@ -48,11 +48,59 @@ def test_fab_gives_the_nearest_point_of_a_linear_model(norm: str) -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_deepfool_gives_it_times_the_overshoot(norm: str) -> None:
     model, x, y = linear()
-    attack_it = DeepFool(overshoot=1e-3)
-    result = attack_it.perturb(objective_of(model, x, y), x, Threat(norm, 1.0, None), noise=x, turn=0)
-    assert (model(result).argmax(1) != y).all()
-    lengths = (result - x).norm(p=ORDERS[norm], dim=1)
-    torch.testing.assert_close(lengths, 1.001 * exact_distances(model, x, y, norm))
+    seen, exact = objective_of(model, x, y), exact_distances(model, x, y, norm)
+    for budget, least in ((100.0, 1.001 - 1e-9), (1.01 * float(exact.max()), 1.0)):  # long and short steps
+        threat = Threat(norm, budget, None)
+        result = DeepFool(overshoot=1e-3).perturb(seen, x, threat, noise=x, turn=0)
+        assert (model(result).argmax(1) != y).all()
+        ratios = threat.length(result - x) / exact
+        assert ratios.min() >= least
+        assert ratios.max() <= 1.001 + 1e-9
+
+
+def textbook(model: nn.Module, x: torch.Tensor, y: int, norm: str) -> torch.Tensor:
+    """DeepFool as published (algorithm 2, and its steps in other norms), one example, no bounds."""
+    total = torch.zeros_like(x)
+    while True:
+        at = (x + 1.02 * total).requires_grad_()
+        z = model(at)[0]
+        if int(z.argmax()) != y:
+            return at.detach()
+        planes = []
+        for k in set(range(len(z))) - {y}:
+            (w,) = torch.autograd.grad(z[k] - z[y], at, retain_graph=True)
+            planes.append((float((z[k] - z[y]).detach().abs() / w.norm(p=DUALS[norm])), w))
+        distance, w = min(planes, key=lambda plane: plane[0])
+        if norm == "l1":
+            unit = w.sign() * (w.abs() == w.abs().max())
+        else:
+            unit = w.sign() if norm == "linf" else w / w.norm()
+        total = total + distance * unit
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_deepfool_is_its_textbook_loop_when_the_budget_is_large(norm: str) -> None:
+    model, x, y = curved()
+    seen = objective_of(model, x, y)
+    ours = DeepFool().perturb(seen, x, Threat(norm, 100.0, None), noise=x, turn=0)
+    for i in range(len(x)):
+        expected = textbook(model, x[i : i + 1], int(y[i]), norm)
+        torch.testing.assert_close(ours[i : i + 1], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [DeepFool(steps=1), FAB(steps=1, refine=False)])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_step_is_no_longer_than_a_quarter_of_the_budget(norm: str, method: DeepFool | FAB) -> None:
+    model, x, y = curved()
+    seen, exact = objective_of(model, x, y), Threat(norm, 1.0, (0.0, 1.0))
+    asked: list[torch.Tensor] = []
+    model.register_forward_hook(lambda _, given, __: asked.append(given[0].detach()))
+    for budget in (1e-3, 1e-2):
+        asked.clear()
+        found = method.perturb(seen, x, Threat(norm, budget, (0.0, 1.0)), noise=x, turn=0)
+        last = found if isinstance(method, DeepFool) else asked[1]
+        overshoot = method.overshoot if isinstance(method, DeepFool) else 0.0
+        np.testing.assert_allclose(exact.length(last - x), (1 + overshoot) * budget / 4, rtol=1e-9)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

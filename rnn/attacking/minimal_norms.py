@@ -17,6 +17,7 @@ from spectra.checks import non_negative, whole_number
 _BIAS = 0.1  # largest share of the clean input in a step of FAB
 _OVERSHOOT = 1.05  # how far FAB steps, in distances to the boundary
 _BACK = 0.9  # share of the way that is left when FAB moves back from a misclassified point
+_REACH = 0.25  # longest step from a point that is right, in budgets; measured in bench_cross_check.py
 _SEARCH = 3  # forward passes of the search between the clean input and the nearest point found
 
 
@@ -44,7 +45,10 @@ class FAB:
 
     Notes
     -----
-    See `approach`.
+    See `approach`. Following whichever boundary is nearest misses classes that lie further off at first: on
+    the 360 test digits (GRU, 64 hidden units, 50 steps) one round leaves 154 right at L-infinity 0.1 and 165
+    at L2 0.5, five rounds 147 and 150, and FAB of torchattacks 3.5.1 leaves 173 and 181, and 154 and 164.
+    `FABTargeted` leaves 138 and 137.
     """
 
     steps: int = 50
@@ -147,7 +151,12 @@ class DeepFool:
 
     Notes
     -----
-    Examples whose prediction is wrong leave at once. The point is near, not nearest: `FAB` refines it.
+    Examples leave at once when the prediction is wrong, or when they are beyond the budget. No step is longer
+    than a quarter of the budget, for the linearisation is not to be trusted further; with a budget of four
+    times the distances this is the published algorithm, which knows none. On the 360 test digits the short
+    steps of a GRU with 64 hidden units leave 192 right at L-infinity 0.1 and 197 at L2 0.5, where the long
+    ones left 212 and 224, and those of Foolbox 3.3.4 leave 206 and 221
+    (``benchmarks/bench_cross_check.py``). The point is near, not nearest: `FAB` refines it.
 
     References
     ----------
@@ -171,24 +180,22 @@ class DeepFool:
         return 1
 
     def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
-        """Give the first misclassified points found, be they within the budget or not."""
+        """Give the first points found that are misclassified or beyond the budget."""
         del noise, turn
-        result, index = x.clone(), torch.arange(len(x), device=x.device)
-        point = x
+        result, index, point = x.clone(), torch.arange(len(x), device=x.device), x
         for _ in range(self.steps):
             gaps, normals, wrong = objective.boundaries(point, classes=self.classes)
-            result[index] = point
-            if wrong.all():
-                break
-            if wrong.any():
-                index, objective = index[~wrong], objective.rows(~wrong)
-                gaps, normals, x, point = gaps[~wrong], normals[~wrong], x[~wrong], point[~wrong]
             rows, best = torch.arange(len(x), device=x.device), _nearest_boundary(gaps, normals, threat)
             step = to_boundary(gaps[rows, best], normals[rows, best], point, threat)
-            total = (point - x) / (1 + self.overshoot) + step
-            point = _inside(x + (1 + self.overshoot) * total, threat)
-        else:
+            total = (point - x) / (1 + self.overshoot) + _within_reach(step, threat)
+            moved = _inside(x + (1 + self.overshoot) * total, threat)
+            point = torch.where(per_example(wrong, x), point, moved)
             result[index] = point
+            walks = ~wrong & (threat.length(point - x) <= threat.budget)
+            if not walks.any():
+                break
+            if not walks.all():
+                index, objective, x, point = index[walks], objective.rows(walks), x[walks], point[walks]
         return result
 
 
@@ -240,8 +247,9 @@ def approach(
     A step mixes the projections onto the boundary of the current and of the clean point, each 5 % past it:
     (1 - α)(c + 1.05 δ) + α (x + 1.05 δ_x), with α = ‖δ‖ / (‖δ‖ + ‖δ_x‖) up to 0.1. A misclassified point is
     moved back by a tenth of its way to x. Here the boundary is linearised where the model was last asked, at
-    the misclassified point itself, and not once more after the move: one gradient a step is enough. Last, a
-    few interpolations between x and the point look for one still nearer.
+    the misclassified point itself, and not once more after the move: one gradient a step is enough. From a
+    point that is right no step is longer than a quarter of the budget. Last, a few interpolations between x
+    and the point look for one still nearer.
 
     References
     ----------
@@ -276,7 +284,14 @@ def _step(plane: _Plane, point: Tensor, clean: Tensor, threat: Threat) -> Tensor
     near, far = threat.length(delta).to(delta.dtype).chunk(2)
     share = (near / (near + far).clamp_min(torch.finfo(near.dtype).tiny)).clamp_max(_BIAS)
     here, there = (both + _OVERSHOOT * delta).chunk(2)
-    return _inside(here + per_example(share, here) * (there - here), threat)
+    move = _inside(here + per_example(share, here) * (there - here), threat) - point
+    move = torch.where(per_example(plane.wrong, point), move, _within_reach(move, threat))
+    return _inside(point + move, threat)
+
+
+def _within_reach(step: Tensor, threat: Threat) -> Tensor:
+    share = _REACH * threat.budget / threat.length(step).clamp_min(1e-300)
+    return per_example(share.clamp_max(1).to(step), step) * step
 
 
 def _search(objective: Objective, found: Tensor, nearest: Tensor, x: Tensor) -> Tensor:
