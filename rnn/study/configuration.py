@@ -50,17 +50,13 @@ class StudyConfig:
         return f"Study {self.name!r}: {len(self.trials)} trials ({tasks} tasks, {cells} cells, {seeds} seeds)"
 
 
-def read_study(
-    study: str | os.PathLike[str], *, data_root: str | os.PathLike[str] | None = None
-) -> StudyConfig:
+def read_study(study: str | os.PathLike[str]) -> StudyConfig:
     """Read a study from a TOML file, or one that comes with the package by its name.
 
     Parameters
     ----------
     study : path-like or str
         A file, or one of `shipped_studies()`, such as "recurrent-robustness".
-    data_root : path-like, optional
-        Folder of the data, in place of that in the file.
 
     Returns
     -------
@@ -111,9 +107,7 @@ def read_study(
     """
     path = _study_file(study)
     content, lines = parsed(_text_of(path), path.name)
-    if data_root is not None:
-        content["data_root"] = os.path.abspath(data_root)
-    elif isinstance(content.get("data_root"), str) and content["data_root"]:
+    if isinstance(content.get("data_root"), str) and content["data_root"]:
         content["data_root"] = os.path.abspath(path.parent / Path(content["data_root"]).expanduser())
     return study_from(content, source=path.name, lines=lines)
 
@@ -182,20 +176,23 @@ def study_from(
     return StudyConfig(name, description, tuple(trials.values()), canonical(dict(content)))
 
 
-def study_again(content: str) -> StudyConfig:
+def study_again(content: str, *, data_root: str | os.PathLike[str] | None = None) -> StudyConfig:
     """Make a study of its `StudyConfig.content`.
 
     Parameters
     ----------
     content : str
         JSON.
+    data_root : path-like, optional
+        Folder of the data, in place of that of the study.
 
     Returns
     -------
     StudyConfig
         The same study.
     """
-    return study_from(json.loads(content))
+    moved = {} if data_root is None else {"data_root": os.path.abspath(data_root)}
+    return study_from(json.loads(content) | moved)
 
 
 def _not_blank(value: Any, name: str) -> str:

@@ -99,30 +99,46 @@ def each_trial(
     started : callable, optional
         Called here with the index of each trial that is given to a worker process.
 
+    """
+    count = checked_workers(executor, workers)
+    _check_function(function)
+    if executor is None:
+        begun = started or (lambda _index: None)
+        in_processes(function, configs, workers=count or 1, started=begun, record=record)
+    else:
+        in_executor(function, configs, executor=executor, record=record)
+
+
+def checked_workers(executor: Executor | None, workers: int | None) -> int | None:
+    """Check where trials shall run.
+
+    Parameters
+    ----------
+    executor, workers
+        See `run_trials`.
+
+    Returns
+    -------
+    int or None
+        Number of worker processes to start; None where there is an executor.
+
     Raises
     ------
     TypeError
-        As `run_trials`.
+        If `workers` is no whole number, or `executor` no executor.
     ValueError
-        As `run_trials`.
+        If `workers` is less than 1, or given together with `executor`.
     """
-    if executor is not None and not isinstance(executor, Executor):
+    if executor is None:
+        return usable_processors() if workers is None else whole_number(workers, "workers")
+    if not isinstance(executor, Executor):
         raise TypeError(
             f"executor is a {type(executor).__name__}; expected a concurrent.futures.Executor (a Dask client "
             "gives one: client.get_executor())"
         )
-    if executor is not None and workers is not None:
-        raise ValueError(
-            "workers and executor are both given; an executor brings its own workers: leave it out"
-        )
-    count = usable_processors() if workers is None else whole_number(workers, "workers")
-    _check_function(function)
-    if executor is None:
-        in_processes(
-            function, configs, workers=count, started=started or (lambda _index: None), record=record
-        )
-    else:
-        in_executor(function, configs, executor=executor, record=record)
+    if workers is not None:
+        raise ValueError("workers and executor are both given; an executor brings its own: leave workers out")
+    return None
 
 
 def _check_function(function: Callable[[Any], Any]) -> None:

@@ -100,9 +100,9 @@ class Trial:
         return hashlib.sha256(self.content.encode()).hexdigest()
 
     @property
-    def block(self) -> tuple[str, str, str, bool]:
-        """Task, cell, normalisation, and whether audited: trials of one block take about the same time."""
-        return self.task, self.cell, self.normalisation, self.audited
+    def block(self) -> tuple[bool, str, str, str]:
+        """Whether audited, task, cell, normalisation: trials of one block take about the same time."""
+        return self.audited, self.task, self.cell, self.normalisation
 
     @property
     def label(self) -> str:

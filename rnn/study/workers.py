@@ -105,7 +105,7 @@ def _one_thread() -> Iterator[None]:
     # Workers of others (Dask's, say) come with any number of threads. The environment limits libraries that
     # the trial is the first to load.
     environment = {name: os.environ.get(name) for name in _LIBRARIES}
-    torch = sys.modules.get("torch")
+    torch: Any = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else 1
     os.environ.update(dict.fromkeys(_LIBRARIES, "1"))
     if threads != 1:
