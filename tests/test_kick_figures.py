@@ -21,7 +21,7 @@ def kicks() -> list[StateKicks]:
 
 
 def lines(axes: object) -> dict[str, object]:
-    return {line.get_label(): line for line in axes.lines}
+    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
 def test_lines_are_the_numbers_of_the_record(kicks: list[StateKicks]) -> None:
@@ -49,7 +49,12 @@ def test_lines_are_the_numbers_of_the_record(kicks: list[StateKicks]) -> None:
         assert heights.min() == pytest.approx(growth[:3].min())
         assert heights.max() == pytest.approx(growth[:3].max())
         assert axes.get_yscale() == "log"
-        assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in axes.lines}) == 8
+        looks = {(to_hex(line.get_color()), line.get_linestyle()) for line in shown.values()}
+        assert len(looks) == 8
+        markers = [shown[f"{kind}: median"].get_marker() for kind in ("worst kick", "kick of mean Jacobian")]
+        assert len({*markers, "None"}) == 3  # told apart without colour too
+        (one,) = set(axes.lines) - set(shown.values())
+        assert one.get_ydata() == [1, 1]
 
 
 def test_titles_say_size_place_and_predictions(kicks: list[StateKicks]) -> None:
@@ -57,15 +62,21 @@ def test_titles_say_size_place_and_predictions(kicks: list[StateKicks]) -> None:
     shares = [kicks[2].changed[kicks[2].directions == kind].mean() for kind in ("random", "worst")]
     head, second = axes.get_title().split("\n")
     assert head.endswith("= 4, before step 1")
-    assert second == "other prediction: random {:.1%}, worst {:.1%}".format(*shares)
+    assert second == "answers changed: random {:.1%}, worst {:.1%}".format(*shares)
     unjudged = dataclasses.replace(kicks[0], changed=np.empty(0), unjudged="none", at=0)
     assert draw_kicks(unjudged).axes[0].get_title().endswith("= 0.01")
     assert "\n" not in draw_kicks(unjudged).axes[0].get_title()
+    named = draw_kicks({"GRU": kicks[:2], "its twin": kicks[2]}).axes
+    for axes, name in zip(named, ("GRU", "GRU", "its twin"), strict=False):
+        assert axes.get_title().startswith(f"{name}: $")
+    named[0].figure.draw_without_rendering()
+    assert all("$" not in label.get_text() for label in named[0].get_yticklabels())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_nothing_overlaps_and_there_is_one_legend(kicks: list[StateKicks], count: int) -> None:
-    figure = draw_kicks((kicks * 2)[:count])
+    widest = [dataclasses.replace(found, changed=np.ones_like(found.changed)) for found in kicks]
+    figure = draw_kicks({"a tanh network": (widest * 2)[:count]})
     figure.draw_without_rendering()
     (legend,) = figure.legends
     assert len(legend.get_texts()) == 9
@@ -100,16 +111,17 @@ def test_kinds_that_were_not_asked_for_are_left_out(kicks: list[StateKicks]) -> 
         changed=found.changed[3:4],
     )
     axes = draw_kicks(part).axes[0]
-    assert len(axes.lines) == 5
+    assert len(lines(axes)) == 5
     assert not axes.collections
-    assert axes.get_title().endswith(f"other prediction: worst {found.changed[3]:.1%}")
+    assert axes.get_title().endswith(f"answers changed: worst {found.changed[3]:.1%}")
 
 
 def test_refusals(kicks: list[StateKicks]) -> None:
-    with pytest.raises(ValueError, match="kicks is empty"):
-        draw_kicks([])
+    for empty in ([], {}, {"GRU": []}):
+        with pytest.raises(ValueError, match="kicks is empty"):
+            draw_kicks(empty)
     with pytest.raises(ValueError, match="size 0"):
         draw_kicks([kicks[0], dataclasses.replace(kicks[0], size=0.0)])
-    for wrong in (3, [3]):
+    for wrong in (3, [3], {"a": 3}):
         with pytest.raises(TypeError, match="kicks holds a int; expected StateKicks"):
             draw_kicks(wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
+Kicks = StateKicks | Iterable[StateKicks]
 
 _GREY, _WIDTH, _HEIGHT = "#595959", 3.5, 3.1
 _DECADES = 8  # shown at most below the largest growth
@@ -24,13 +25,14 @@ _ABOVE = 10.0  # times the largest growth, where the scale ends at the latest
 _MARGIN = 1.3
 
 
-def draw_kicks(kicks: StateKicks | Iterable[StateKicks]) -> Figure:
-    """Draw ‖δ_t‖ / ‖δ_0‖ over the steps after a kick, a panel for each size, and what theory predicts.
+def draw_kicks(kicks: Kicks | Mapping[str, Kicks]) -> Figure:
+    """Draw ‖δ_t‖ / ‖δ_0‖ over the steps after a kick, a panel for each record, and what theory predicts.
 
     Parameters
     ----------
-    kicks : StateKicks or iterable of StateKicks
-        Of one layer, for one size or several, none of them 0.
+    kicks : StateKicks, iterable of StateKicks, or mapping of str to one of these
+        For one size or several, none of them 0; the keys of a mapping are put into the titles, to tell
+        networks apart.
 
     Returns
     -------
@@ -39,8 +41,8 @@ def draw_kicks(kicks: StateKicks | Iterable[StateKicks]) -> Figure:
         median over the trajectories; for comparison the median of linear theory for that very kick and of
         the largest linear growth, the powers of the mean Jacobian, and the lower bound of their largest norm.
         The scale is logarithmic and the same for all panels, from eight decades below the largest growth
-        to one above at most: the mean Jacobian may predict more. Titles say which share of the predictions
-        changed, where there are any.
+        to one above at most: the mean Jacobian may predict more. A thin line is drawn at 1, the size of the
+        kick. Titles say which share of the predictions changed, where there are any.
 
     Raises
     ------
@@ -64,8 +66,9 @@ def draw_kicks(kicks: StateKicks | Iterable[StateKicks]) -> Figure:
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(max(_WIDTH * columns, 5.4), _HEIGHT * rows + 0.9), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, found in zip(grid, panels, strict=False):
+    for axes, (name, found) in zip(grid, panels, strict=False):
         _draw_panel(axes, found)
+        axes.set_title(_title(name, found), fontsize=9)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     for place in range(len(panels)):
@@ -74,7 +77,7 @@ def draw_kicks(kicks: StateKicks | Iterable[StateKicks]) -> Figure:
             grid[place].tick_params(labelbottom=True)
         if place % columns == 0:
             grid[place].set_ylabel(r"growth $\Vert\delta_t\Vert$ / $\Vert\delta_0\Vert$")
-    _set_scale(grid[0], panels)
+    _set_scale(grid[0], [found for _, found in panels])
     named: dict[str, Artist] = {}
     for axes in grid[: len(panels)]:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -90,9 +93,13 @@ def draw_kicks(kicks: StateKicks | Iterable[StateKicks]) -> Figure:
     return figure
 
 
-def _checked(kicks: StateKicks | Iterable[StateKicks]) -> list[StateKicks]:
-    panels = [kicks] if isinstance(kicks, StateKicks) or not isinstance(kicks, Iterable) else list(kicks)
-    for found in panels:
+def _checked(kicks: Kicks | Mapping[str, Kicks]) -> list[tuple[str, StateKicks]]:
+    named = kicks if isinstance(kicks, Mapping) else {"": kicks}
+    panels: list[tuple[str, StateKicks]] = []
+    for name, some in named.items():
+        several = some if isinstance(some, Iterable) else [some]
+        panels += [(str(name), found) for found in several]
+    for _, found in panels:
         if not isinstance(found, StateKicks):
             raise TypeError(
                 f"kicks holds a {type(found).__name__}; expected StateKicks: rnn.state_kicks(...)"
@@ -115,17 +122,18 @@ def _draw_panel(axes: Axes, kicks: StateKicks) -> None:
         axes.plot(
             steps, np.median(values, axis=0), "-", color=BLUE, linewidth=1.8, label="random kicks: median"
         )
-    for kind, colour, name in (
-        ("worst", VERMILION, "worst kick"),
-        ("mean-jacobian", GREEN, "kick of mean Jacobian"),
+    axes.axhline(1.0, color="0.75", linewidth=0.8, zorder=0)
+    for kind, colour, marker, name in (
+        ("worst", VERMILION, "o", "worst kick"),
+        ("mean-jacobian", GREEN, "s", "kick of mean Jacobian"),
     ):
         chosen = kicks.directions == kind
         if chosen.any():
             (values,) = growth[chosen]
             (linear,) = kicks.linear[chosen] / kicks.size
             axes.plot(
-                steps, np.median(values, axis=0), "-o", color=colour, linewidth=1.8, markersize=3.5,
-                label=f"{name}: median",
+                steps, np.median(values, axis=0), marker=marker, color=colour, linewidth=1.8,
+                markersize=3.5, label=f"{name}: median",
             )  # fmt: skip
             axes.plot(
                 steps, _shown(np.median(linear, axis=0)), "--", color=colour, linewidth=1.1,
@@ -139,12 +147,12 @@ def _draw_panel(axes: Axes, kicks: StateKicks) -> None:
     axes.plot(
         steps, _shown(kicks.mean_lower), "-", color="0.6", linewidth=1.0, label="lower bound of their peak"
     )  # fmt: skip
-    axes.set_title(_title(kicks), fontsize=9.5)
     axes.grid(alpha=0.25)
 
 
-def _title(kicks: StateKicks) -> str:
-    head = rf"$\Vert\delta_0\Vert$ = {kicks.size:g}" + (f", before step {kicks.at}" if kicks.at else "")
+def _title(name: str, kicks: StateKicks) -> str:
+    head = f"{name}: " if name else ""
+    head += rf"$\Vert\delta_0\Vert$ = {kicks.size:g}" + (f", before step {kicks.at}" if kicks.at else "")
     if not len(kicks.changed):
         return head
     parts = [
@@ -152,7 +160,7 @@ def _title(kicks: StateKicks) -> str:
         for kind in ("random", "worst")
         if (kicks.directions == kind).any()
     ]
-    return f"{head}\nother prediction: {', '.join(parts)}" if parts else head
+    return f"{head}\nanswers changed: {', '.join(parts)}" if parts else head
 
 
 def _shown(values: Floats) -> Floats:
@@ -169,3 +177,4 @@ def _set_scale(axes: Axes, panels: list[StateKicks]) -> None:
     high = min(max(largest, float(predicted.max())), _ABOVE * largest)
     axes.set_ylim(low / _MARGIN, high * _MARGIN)  # first, since autoscaling may overflow on the log scale
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
