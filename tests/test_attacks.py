@@ -108,6 +108,20 @@ def test_one_step_of_pgd_is_fgsm() -> None:
     assert torch.equal(one, FGSM().perturb(seen, x, threat, noise=noise, turn=0))
 
 
+@pytest.mark.parametrize(("norm", "first"), [("linf", 2.0), ("l2", 2.0), ("l1", 16.0)])
+def test_the_first_step_is_2_budgets_long_and_in_l1_16(norm: str, first: float) -> None:
+    _, model, x, _ = objective()
+    clean = model(x).detach()
+    seen, threat = Objective(model, clean.argmax(1), clean), Threat(norm, 0.01, None)
+    noise = torch.randn(x.shape, dtype=torch.float64)
+    default, given, other = (
+        PGD(steps=3, step_size=size).perturb(seen, x, threat, noise=noise, turn=1)
+        for size in (None, first, 0.9 * first)
+    )
+    assert torch.equal(default, given)
+    assert not torch.equal(default, other)
+
+
 def test_rounds_and_options() -> None:
     assert ATTACKS["fgsm"] is FGSM
     assert ATTACKS["pgd"] is PGD
