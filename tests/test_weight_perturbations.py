@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnn.attacking.extremal_perturbations import pseudospectral_perturbation
 from rnn.attacking.weight_perturbations import WEIGHT_PERTURBATIONS, weight_robustness
@@ -253,6 +254,59 @@ def test_composed_weights_become_plain_ones() -> None:
     with pytest.raises(ValueError, match="shorter"), shifted(slots, [torch.ones(5, 5, dtype=torch.float64)]):
         pass
     assert torch.equal(twin(x.double()), clean)
+
+
+class Longest(nn.Module):
+    """Logits after the last frame of each sequence, packed or padded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.GRU(3, 6, batch_first=True), nn.Linear(6, 4)
+
+    def forward(self, x: object, lengths: Tensor | None = None) -> Tensor:
+        if lengths is not None:
+            x = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return self.head(self.layer(x)[1][0])
+
+
+def test_sequences_of_any_length_packed_or_padded() -> None:
+    torch.manual_seed(0)
+    model, x, lengths = Longest(), torch.randn(40, 6, 3), torch.arange(40) % 5 + 2
+    with torch.no_grad():
+        y = model(x, lengths).argmax(1)
+    given = {"kinds": ["gradient", "pruning"], "sizes": [0.3], "shares": [0.9], "steps": 5}
+    padded = weight_robustness(model, x, y, lengths=lengths, **given)
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    again = weight_robustness(model, packed, y, **given)
+    np.testing.assert_array_equal(again.accuracy, padded.accuracy)
+    np.testing.assert_allclose(again.loss, padded.loss, rtol=1e-9)
+    gates = [record.matrix for record in named_matrices(model) if record.role == "recurrent"]
+    kept = [np.where(np.abs(W) >= np.sort(np.abs(W), axis=None)[round(0.9 * W.size)], W, 0) for W in gates]
+    twin = with_matrices(model, {"layer.weight_hh_l0": np.concatenate(kept)})
+    with torch.no_grad():
+        naive = (twin(x.double(), lengths).argmax(1) == y).double().mean()
+    assert padded.accuracy[1] == float(naive) < 1
+    assert padded.accuracy[0] < padded.clean_accuracy == 1
+
+
+def test_labels_of_frames_and_regression() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.GRU(3, 4, batch_first=True), torch.randn(30, 5, 3)
+    with torch.no_grad():
+        y = layer.double()(x.double())[0].float()
+    layer.float()
+    given = {"kinds": ["pruning"], "shares": [1.0]}
+    with torch.no_grad():
+        moved = with_matrices(layer, {"weight_hh_l0": np.zeros((12, 4))})(x.double())[0]
+    frames = weight_robustness(layer, x, y.argmax(2), **given)
+    right = (moved.argmax(2) == y.argmax(2)).all(1).double().mean()
+    assert frames.accuracy[0] == float(right) < frames.clean_accuracy == 1
+    most = weight_robustness(layer, x, y.argmax(2), wrong_share=0.5, **given)
+    assert most.accuracy[0] > frames.accuracy[0]
+    numbers = weight_robustness(layer, x, y, tolerance=0.3, **given)
+    near = ((moved - y).abs() <= 0.3).flatten(1).all(1).double().mean()
+    assert numbers.accuracy[0] == pytest.approx(float(near))
+    assert 0 < numbers.accuracy[0] < 1
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")

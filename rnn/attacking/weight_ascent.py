@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 
 from rnn.attacking.bench import Bench
 from rnn.attacking.weight_slots import WeightSlot, shifted
-from rnn.models import logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -52,13 +51,16 @@ def ascended(
     A step goes along U Vᵀ of the gradient U Σ Vᵀ, the direction of steepest ascent in the spectral norm, and
     back into the ball by cutting singular values off at its radius; its length falls from twice the radius
     to nothing along a cosine. First the cross-entropy is climbed, then, from the best point, the mean
-    probability of the wrong classes, which gains nothing from examples that are lost already.
+    probability of the wrong classes, which gains nothing from examples that are lost already. Where no
+    prediction is right any more, there is nothing left to lose.
     """
     best, point = _Best(), list(start)
     for loss in (cross_entropy, _wrong_probability):
         for step in range(steps):
             correct, entropy, slopes = _slopes(bench, slots, point, loss)
             best.take(correct, entropy, point)
+            if correct == 0:
+                return best.point
             length = 1 + math.cos(math.pi * step / steps)
             point = [
                 _cut(change + length * limit * _polar(slope), limit)
@@ -94,10 +96,11 @@ def _slopes(
         for parameter in parameters:
             parameter.requires_grad_(True)
         try:
-            for x, y in zip(bench.x.split(bench.batch), bench.y.split(bench.batch), strict=True):
-                labels = y.to(bench.device)
-                scores = logits(bench.model, x.to(bench.device))
-                correct += int((scores.argmax(1) == labels).sum())
+            for index in torch.arange(len(bench.x), device=bench.x.device).split(bench.batch):
+                questions = bench.questions.rows(index, bench.device)
+                scores, right = questions.ask(bench.model, bench.x[index].to(bench.device))
+                labels = questions.truth
+                correct += int(right.sum())
                 entropy += float(cross_entropy(scores.detach(), labels, reduction="sum"))
                 if loss is not None:
                     summed = loss(scores, labels) * len(labels)

@@ -36,7 +36,8 @@ class WeightRobustness(Record):
     lowest, highest : ndarray, shape (R,)
         Smallest and largest accuracy of a draw.
     loss : ndarray, shape (R,)
-        Mean cross-entropy, over the draws too.
+        Mean cross-entropy, over the draws too; of labels of frames and of targets that of the scores which
+        decide (`rnn.attacking.answers.Questions.ask`).
     clean_accuracy, clean_loss : float
         Without a perturbation.
     matrices : ndarray of str
