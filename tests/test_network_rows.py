@@ -80,7 +80,7 @@ def test_outcomes_are_shares_of_the_clean_correct(gru: nn.Module, row: NetworkRo
 def test_kicks_and_slopes_are_there_and_named_as_outcomes(row: NetworkRow) -> None:
     outcomes = {name for name in row.values if is_outcome(name)}
     assert {"kick_peak_random", "kick_end_worst", "minimal_l2", "fooling_pgd_l2_0.5"} <= outcomes
-    assert not outcomes & {"clean_accuracy", "margin", "io_jacobian_norm", "growth_peak", "examples"}
+    assert not outcomes & {"clean_accuracy", "margin", "io_jacobian_norm", "growth_peak", "attacked_examples"}
     assert row.values["kick_peak_worst"] >= row.values["kick_end_worst"] > 0
     ratio = row.values["io_jacobian_norm"] / row.values["margin"]
     assert row.values["io_jacobian_per_margin"] == pytest.approx(ratio)

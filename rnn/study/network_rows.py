@@ -297,7 +297,7 @@ def _attack_columns(
             row |= _fooling_columns(f"fooling_all_{norm}", worst, budgets)
     correct = _clean_correct(model, x, y, given)
     row |= {"clean_accuracy": float(correct.mean()), "clean_correct": int(correct.sum())}
-    row |= {"examples": len(correct)}
+    row |= {"attacked_examples": len(correct)}
     for norm in plan.minimal if correct.any() else ():
         far = attack(model, x, y, method="deepfool", norm=norm, budget=_FAR, **given)
         distances = np.where(far.fooled, far.distances, np.inf)[far.clean_correct]
