@@ -15,10 +15,12 @@ from rnn.terminal import printable
 from rnn.verbs.attack import attack
 from rnn.verbs.demo import demo
 from rnn.verbs.diagnose import diagnose
+from rnn.verbs.kicks import kicks
+from rnn.verbs.perturb import perturb
 from rnn.verbs.pseudospectrum import pseudospectrum
 from rnn.verbs.train import train
 
-_VERBS = (demo, pseudospectrum, diagnose, train, attack)  # in the order of the help
+_VERBS = (demo, pseudospectrum, diagnose, train, attack, perturb, kicks)  # in the order of the help
 _BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 2, 70, 130, 141
 
 app = typer.Typer(

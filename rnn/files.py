@@ -134,6 +134,32 @@ def check_targets(targets: Mapping[str, Path | None]) -> None:
         check_distinct(path, name, second, other)
 
 
+def check_unused(
+    targets: Mapping[str, Path | None], *, endings: Mapping[str, tuple[str, ...]], force: bool
+) -> None:
+    """Refuse, before the work and not after it, files that cannot be written, are the same, or exist.
+
+    Parameters
+    ----------
+    targets : mapping of str to Path or None
+        The files to write later, by the options that name them.
+    endings : mapping of str to tuple of str
+        Endings of which the name of a file must have one, by the option.
+    force : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    ValueError
+        As `check_target` and `check_distinct`; or a file exists and may not be replaced.
+    """
+    check_targets(targets)
+    for name, path in targets.items():
+        check_target(path, name, endings.get(name, ()))
+        if path is not None and path.exists() and not force:
+            raise ValueError(f"{name} is {path}, which exists; name another file, or replace it by --force")
+
+
 def check_spared(targets: Mapping[str, Path | None], sources: Iterable[Path | None]) -> None:
     """Refuse to replace what is read: the weights, the data, or files of a folder of weights.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,7 +65,7 @@ def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]], title: str)
 
 
 def print_records(records: Iterable[Mapping[Any, Any]], title: str) -> None:
-    """Print records with the same keys as a table; floats to four digits, NaN as a dash.
+    """Print records with the same keys as a table; floats to four digits, NaN and None as a dash.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def print_records(records: Iterable[Mapping[Any, Any]], title: str) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.4g}"
-    return str(value)
+    return "-" if value is None else str(value)
 
 
 @contextlib.contextmanager
@@ -98,28 +99,45 @@ def progress_of(label: str) -> Iterator[Callable[..., None]]:
         Call it as ``show(done, total)``; further arguments are ignored.
     """
     if not sys.stderr.isatty():
-        yield _lines(label)
+        with _lines(label) as show:
+            yield show
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(label, total=None)
 
-        def show(done: int, total: int, *_: object) -> None:
+        def show_bar(done: int, total: int, *_: object) -> None:
             bars.update(bar, completed=done, total=total)
 
-        yield show
+        yield show_bar
 
 
-def _lines(label: str, *, every: float = 5.0) -> Callable[..., None]:
-    last = time.monotonic()
+@contextlib.contextmanager
+def _lines(label: str, *, first: float = 2.0, every: float = 5.0) -> Iterator[Callable[..., None]]:
+    """Print a line now and then, also while one step takes long: somebody may wait for a sign of life."""
+    reached: dict[str, int] = {}
+    ended, begun = threading.Event(), time.monotonic()
 
     def show(done: int, total: int, *_: object) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every:
-            last = time.monotonic()
-            print(f"{label}: {done} of {total}", file=sys.stderr)
+        reached.update(done=done, total=total)
 
-    return show
+    def tell() -> None:
+        pause = first
+        while not ended.wait(pause):
+            pause = every
+            if reached:
+                seconds = time.monotonic() - begun
+                line = f"{label}: {reached['done']} of {reached['total']}, {seconds:.0f} s"
+                print(line, file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        teller.join()

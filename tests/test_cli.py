@@ -19,6 +19,7 @@ from spectra.gallery import grcar
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "from rnn.cli import main; main()"
+VERBS = ("demo", "pseudospectrum", "diagnose", "train", "attack", "perturb", "kicks")
 
 
 def start(*arguments: object, before: str = "") -> subprocess.Popen[str]:
@@ -35,9 +36,9 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def marked(module: str, name: str) -> str:
     """Python that makes a function say "ready" when it is called."""
     return (
-        f"import {module} as room\nplain = room.{name}\n"
+        f"import sys\nimport {module} as room\nplain = room.{name}\n"
         "def marked(*arguments, **options):\n"
-        "    print('ready', flush=True)\n    return plain(*arguments, **options)\n"
+        "    print('ready', flush=True, file=sys.__stdout__)\n    return plain(*arguments, **options)\n"
         f"room.{name} = marked\n"
     )
 
@@ -55,7 +56,7 @@ def interrupted(process: subprocess.Popen[str], after: float = 0.3) -> tuple[flo
 
 def without_progress(error: str) -> str:
     """The stderr of a command but for the lines that a slow machine gets to see."""
-    return re.sub(r"(?m)^\w+: \d+ of \d+\n", "", error)
+    return re.sub(r"(?m)^[\w ]+: \d+ of \d+, \d+ s\n", "", error)
 
 
 class Here:
@@ -105,11 +106,11 @@ def test_version_and_help_are_fast_and_complete(spectra: Here) -> None:
     for arguments in ((), ("--help",), ("-h",)):
         code, out, error = spectra(*arguments)
         assert (code, error) == (0, "")
-        for verb in ("demo", "pseudospectrum", "diagnose", "train", "attack"):
+        for verb in VERBS:
             assert re.search(rf"\b{verb}\b", out)
 
 
-@pytest.mark.parametrize("verb", ["demo", "pseudospectrum", "diagnose", "train", "attack"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_loads_nothing_heavy(verb: str) -> None:
     check = (
         "import atexit, sys\n"
@@ -269,6 +270,8 @@ def test_a_verb_that_needs_the_extra_says_so(
         ("demo", "--out", out),
         ("diagnose", model),
         ("attack", model),
+        ("perturb", model),
+        ("kicks", model),
     ):
         assert spectra.refusal(*arguments) == line
     assert not out.exists()
@@ -302,38 +305,292 @@ def test_attack_prints_what_the_harness_finds(spectra: Here, model: Path) -> Non
     from rnn.training import load_checkpoint
 
     options = ("--method", "fgsm", "--norm", "linf", "--budget", "0,0.1")
-    code, out, error = spectra("attack", model, *options, "--json")
+    code, out, error = spectra("attack", model, *options, "--json", "-")
     assert (code, error) == (0, "")
-    clean, attacked = json.loads(out)
+    content = json.loads(out)
+    clean, attacked = content["rows"]
     task = load_task("digits")
     trained = load_checkpoint(model).model
     found = attack(
         trained, task.x_test, task.y_test, method="fgsm", norm="linf", budget=0.1, bounds=task.bounds
     )
     assert clean["fooled"] == 0
-    assert clean["robust_accuracy"] == found.clean_accuracy
+    assert clean["robust_accuracy"] == found.clean_accuracy == content["clean_accuracy"]
     assert attacked["fooled"] == found.fooled.sum() > 0
-    assert attacked["robust_accuracy"] == 1 - found.success_rate
+    assert attacked["robust_accuracy"] == (~found.success).mean()
     assert (attacked["method"], attacked["norm"], attacked["budget"]) == ("fgsm", "linf", 0.1)
+    assert (content["network"], content["data"]) == (model.name, "the test set of digits")
+    assert content["bounds"] == [0.0, 1.0]
 
     code, table, error = spectra("attack", model, *options)
     assert (code, error) == (0, "")
     assert f"{found.fooling_rate:.4g}" in table
+    assert f"{attacked['lower']:.3f} .. {attacked['upper']:.3f}" in table
+    assert f"{found.clean_correct.sum()} of 360 correct when clean" in table
+
+
+def test_attack_by_several_methods_with_proof_and_files(spectra: Here, model: Path, tmp_path: Path) -> None:
+    from rnn.attacking.bracket_verdicts import RobustnessBracket
+
+    files = {"--json": tmp_path / "a.json", "--out": tmp_path / "a.npz", "--plot": tmp_path / "a.png"}
+    told = [text for option in files.items() for text in option]
+    options = ("--method", "fgsm, pgd", "--budget", "0.004,0.1", "--option", "pgd.steps=2", "--certify")
+    code, out, error = spectra("attack", model, *options, "--examples", 20, *told)
+    assert code == 0, error
+    assert not [line for line in error.splitlines() if not line.startswith("warning: ")]
+    content = json.loads(files["--json"].read_text("utf-8"))
+    assert [row["method"] for row in content["rows"]] == [
+        name for name in ("fgsm", "pgd", "all together") for _ in "12"
+    ]
+    for row in content["rows"]:
+        assert row["certified_accuracy"] <= row["robust_accuracy"]
+        assert row["examples"] == 20
+    assert any(row["certified_accuracy"] > 0 for row in content["rows"])
+    assert content["methods"] == {"fgsm": {}, "pgd": {"steps": 2}}
+    record = RobustnessBracket.load(files["--out"])
+    assert record.rows == content["rows"]
+    assert record.perturbed.shape == (20, 8, 8)
+    assert files["--plot"].read_bytes().startswith(b"\x89PNG")
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+    for name, path in files.items():
+        assert f"{name.removeprefix('--')}: {path}" in out
+    assert "certified" in out
+
+
+def test_attack_replaces_files_only_by_force(spectra: Here, model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "a.json"
+    page.write_text("mine")
+    common = ("attack", model, "--method", "fgsm", "--examples", 5, "--json", page)
+    assert "--json is" in spectra.refusal(*common)
+    assert "which exists; name another file, or replace it by --force" in spectra.refusal(*common)
+    assert page.read_text() == "mine"
+    assert spectra(*common, "--force")[0] == 0
+    assert json.loads(page.read_text())["examples"] == 5
+    assert "would be replaced" in spectra.refusal("attack", model, "--json", model, "--force")
+
+
+def test_attack_on_frames_without_bounds_in_batches(spectra: Here, model: Path) -> None:
+    common = ("attack", model, "--method", "pgd", "--budget", "0.3", "--examples", 30, "--json", "-")
+    found = {}
+    for frames in ("all", "each", "worst"):
+        code, out, _ = spectra(*common, "--norm", "l2", "--frames", frames, "--bounds", "none")
+        assert code == 0
+        found[frames] = json.loads(out)
+        assert found[frames]["frames"] == frames
+        assert found[frames]["bounds"] is None
+    share = {frames: content["rows"][0]["robust_accuracy"] for frames, content in found.items()}
+    assert share["each"] <= share["all"] <= share["worst"]
+    assert share["each"] < share["worst"]
+    code, out, _ = spectra(*common, "--norm", "l2", "--bounds", "none", "--batch-size", 7)
+    assert json.loads(out)["minimal_budget"] == found["all"]["minimal_budget"]
+    code, out, _ = spectra(*common, "--norm", "l2", "--bounds", "-1,2")
+    assert json.loads(out)["bounds"] == [-1.0, 2.0]
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+        self.head = nn.Linear(4, 2)
+    def forward(self, x, lengths):
+        print("forward")
+        states = self.rnn(x)[0]
+        return self.head(states[torch.arange(len(x)), lengths - 1])
+"""
+
+
+def test_attack_on_a_network_of_ones_own(
+    spectra: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """With lengths, and inputs in double precision, as NumPy writes them."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_networks.py").write_text(NETWORKS)
+    request.addfinalizer(lambda: sys.modules.pop("own_networks", None))
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_networks import Masked  # type: ignore[import-not-found]
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Masked()
+    torch.save(network.state_dict(), "own.pt")
+    random = np.random.default_rng(0)
+    x, lengths = random.standard_normal((12, 5, 3)), np.arange(12) % 5 + 1
+    with torch.no_grad():
+        y = network(torch.from_numpy(x).float(), torch.from_numpy(lengths)).argmax(1).numpy()
+    np.savez("own.npz", x=x, y=y, lengths=lengths)
+    common = ("attack", "own.pt", "--model", "own_networks:Masked", "--data")
+    options = ("--norm", "l2", "--budget", "0.1,1")
+    code, out, error = spectra(*common, "own.npz", *options, "--json", "-")
+    assert code == 0, error
+    content = json.loads(out)
+    assert content["clean_accuracy"] == 1
+    assert content["rows"][1]["robust_accuracy"] < 1
+    assert content["bounds"] is None
+    assert "forward" in error
+    for name, arrays, words in (
+        ("labels", {"x": x, "y": y + 2, "lengths": lengths}, "holds the label"),
+        ("nan", {"x": np.where(x == x[0, 0, 0], np.nan, x), "y": y, "lengths": lengths}, "NaN or infinite"),
+        ("long", {"x": x, "y": y, "lengths": lengths + 5}, "lengths spans 6 to 10"),
+        (
+            "wide",
+            {"x": np.ones((12, 5, 4)), "y": y, "lengths": lengths},
+            "cannot run on x of shape (12, 5, 4)",
+        ),
+        (
+            "whole",
+            {"x": np.ones((12, 5, 3), int), "y": y, "lengths": lengths},
+            "expected a torch tensor of floats",
+        ),
+        ("half", {"x": x, "y": y + 0.5, "lengths": lengths}, "y has dtype"),
+        ("few", {"x": x, "y": y[:3], "lengths": lengths}, "y has shape (3,)"),
+    ):
+        np.savez(f"{name}.npz", **arrays)
+        code, out, error = spectra(*common, f"{name}.npz", *options)
+        assert (code, out) == (2, "")
+        assert words in error.splitlines()[-1], error
+    code, _, error = spectra(*common, "own.npz", *options, "--certify")
+    assert code == 2
+    assert "lengths is given, but certificates" in error
+    code, _, error = spectra(*common, "own.npz", *options, "--bounds", "0,1")
+    assert code == 2
+    assert "outside bounds" in error
+    assert "is no checkpoint of `spectra train`" in spectra.refusal("attack", "own.pt")
+    assert "--model is only used with --data" in spectra.refusal("attack", "own.pt", "--model", "a:b")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "wish"), "method is 'wish'; expected one of"),
+        (("--method", "wish"), "'wish'; expected one of"),
+        (("--method", "pgd,wish"), "'wish'; expected one of"),
+        (("--method", "pgd,pgd"), "--method is 'pgd,pgd'; expected different names"),
+        (("--method", ""), "--method is ''"),
         (("--norm", "l7"), "norm is 'l7'; expected one of"),
         (("--budget", "-0.1"), "budget is -0.1"),
+        (("--budget", "nan"), "budget is nan"),
         (("--budget", "much"), "--budget is 'much'; expected numbers"),
         (("--seed", "-1"), "rng is -1"),
         (("--threads", "0"), "Invalid value for '--threads'"),
+        (("--frames", "some"), "frames is 'some'"),
+        (("--bounds", "0.4,0.6"), "outside bounds"),
+        (("--bounds", "1,0"), "expected lowest < highest"),
+        (("--bounds", "1"), "expected two numbers"),
+        (("--bounds", "low,high"), "--bounds is 'low,high'; expected numbers"),
+        (("--option", "steps"), "--option is 'steps'; expected name=value"),
+        (("--option", "fgsm.steps=3"), "--option is 'fgsm.steps=3'; expected name=value"),
+        (("--option", "stride=3"), "stride is no option of method 'pgd'; it takes"),
+        (("--option", "steps=0"), "steps is 0"),
+        (("--option", "steps=2", "--option", "pgd.steps=3"), "sets steps of pgd twice"),
+        (("--batch-size", "0"), "batch_size is 0"),
+        (("--examples", "0"), "examples is 0"),
+        (("--examples", "1000"), "examples is 1000"),
+        (("--tolerance", "0.1"), "expected the same shape"),
+        (("--wrong-share", "0.5"), "wrong_share is for labels of frames"),
+        (("--certify", "--norm", "l1"), "norm is 'l1'; expected one of 'linf', 'l2'"),
+        (("--data", "moons"), "data is 'moons'"),
+        (("--data", "none.npz"), "none.npz"),
+        (("--plot", "a.pdf"), "--plot is a.pdf; expected a name that ends in .png"),
+        (("--out", "a.pt"), "--out is a.pt; expected a name that ends in .npz"),
+        (("--out", "/no/such/a.npz"), "but there is no folder /no/such"),
+        (("--json", "same.png", "--plot", "same.png"), "--json and --plot are both same.png"),
     ],
 )
-def test_attack_refuses_bad_options(spectra: Here, model: Path, options: tuple[str, str], words: str) -> None:
+def test_attack_refuses_bad_options(spectra: Here, model: Path, options: tuple[str, ...], words: str) -> None:
     assert words in spectra.refusal("attack", model, *options)
+
+
+def test_ctrl_c_ends_an_attack_and_leaves_no_file(model: Path, tmp_path: Path) -> None:
+    process = start(
+        "attack", model, "--method", "worst", "--out", tmp_path / "a.npz", "--json", tmp_path / "a.json",
+        before=marked("rnn.verbs.attack", "need_extra"),
+    )  # fmt: skip
+    seconds, out, error = interrupted(process, after=4)
+    assert seconds < 1
+    assert (process.returncode, out, error) == (130, "", "interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_perturb_prints_what_weight_robustness_finds(spectra: Here, model: Path, tmp_path: Path) -> None:
+    from rnn.attacking.weight_perturbations import weight_robustness
+    from rnn.attacking.weight_verdicts import WeightRobustness
+    from rnn.tasks import load_task
+    from rnn.training import load_checkpoint
+
+    task, record = load_task("digits"), tmp_path / "p.npz"
+    options = ("--kind", "gaussian,int8_per_row", "--size", "0.1,0.5", "--draws", 3, "--examples", 40)
+    code, out, error = spectra("perturb", model, *options, "--json", "-", "--out", record)
+    assert (code, error) == (0, "")
+    found = weight_robustness(
+        load_checkpoint(model).model,
+        task.x_test[:40],
+        task.y_test[:40],
+        kinds=["gaussian", "int8_per_row"],
+        sizes=[0.1, 0.5],
+        draws=3,
+    )
+    content = json.loads(out)
+    assert [row["accuracy"] for row in content["rows"]] == found.accuracy.tolist()
+    assert [row["size"] for row in content["rows"]] == found.sizes.tolist()
+    assert content["clean_accuracy"] == found.clean_accuracy
+    assert WeightRobustness.load(record).accuracy.tolist() == found.accuracy.tolist()
+    code, table, _ = spectra("perturb", model, *options)
+    assert code == 0
+    assert f"{found.lower[0]:.3f} .. {found.upper[0]:.3f}" in table
+    assert "perturbed: weight_hh_l0[r], weight_hh_l0[z], weight_hh_l0[n]" in table
+    code, table, _ = spectra("perturb", model, *options, "--matrix", "head.weight")
+    assert code == 0
+    assert "perturbed: head.weight" in table
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--kind", "hammer"), "kinds is 'hammer'; expected one of"),
+        (("--size", "-1"), "sizes is -1"),
+        (("--size", "big"), "--size is 'big'; expected numbers"),
+        (("--share", "2"), "shares holds 2"),
+        (("--draws", "1"), "draws is 1"),
+        (("--steps", "0"), "steps is 0"),
+        (("--matrix", "brain"), "expected some of"),
+        (("--out", "a.csv"), "--out is a.csv; expected a name that ends in .npz"),
+        (("--examples", "0"), "examples is 0"),
+    ],
+)
+def test_perturb_refuses_bad_options(
+    spectra: Here, model: Path, options: tuple[str, ...], words: str
+) -> None:
+    assert words in spectra.refusal("perturb", model, *options)
+
+
+def test_kicks_are_told_and_drawn(spectra: Here, model: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "k.png"
+    options = ("--size", "0.1,1", "--at", 2, "--examples", 6, "--draws", 2)
+    code, out, error = spectra("kicks", model, *options, "--out", figure)
+    assert (code, error) == (0, "")
+    assert len(re.findall("size 0.1 before step 2, 6 trajectories", out)) == 1
+    assert len(re.findall("size 1 before step 2, 6 trajectories", out)) == 1
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2, 4, 8)))
+    code, out, _ = spectra("kicks", model, "--size", "0.1", "--data", tmp_path / "x.npy", "--draws", 2)
+    assert code == 0
+    assert "2 trajectories, 4 steps" in out
+    for arguments, words in (
+        (("--out", figure), "which exists"),
+        (("--size", "0", "--out", tmp_path / "b.png"), "kicks of size 0, which do not grow"),
+        (("--size", "-1"), "size is -1"),
+        (("--at", "9"), "at is 9"),
+        (("--draws", "0"), "draws is 0"),
+        (("--data", "moons"), "data is 'moons'"),
+        (("--out", tmp_path / "k.svg"), "ends in .png"),
+    ):
+        assert words in spectra.refusal("kicks", model, *arguments)
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_diagnose_prints_a_table_and_findings(spectra: Here, model: Path) -> None:
@@ -504,7 +761,7 @@ def test_diagnose_refuses_bad_options(
     assert words in spectra.refusal("diagnose", model, *options)
 
 
-@pytest.mark.parametrize("verb", ["attack", "diagnose"])
+@pytest.mark.parametrize("verb", ["attack", "diagnose", "perturb", "kicks"])
 def test_bad_checkpoints_are_refused(spectra: Here, model: Path, tmp_path: Path, verb: str) -> None:
     assert "none.pt' does not exist" in spectra.refusal(verb, tmp_path / "none.pt")
     bad = tmp_path / "bad.pt"

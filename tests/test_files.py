@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnn.files import check_distinct, check_spared, check_target, read_matrix, write_whole
+from rnn.files import check_distinct, check_spared, check_target, check_unused, read_matrix, write_whole
 
 
 def written(path: Path, array: np.ndarray) -> Path:
@@ -181,3 +181,18 @@ def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
             ValueError, match=f"--json is .*{target.name}, which is read and would be replaced"
         ):
             check_spared({"--json": target}, (None, source))
+
+
+def test_what_exists_is_spared_unless_told(tmp_path: Path) -> None:
+    there = tmp_path / "there.npz"
+    there.touch()
+    endings = {"--out": (".npz",)}
+    check_unused({"--out": tmp_path / "new.npz", "--json": None}, endings=endings, force=False)
+    check_unused({"--out": there}, endings=endings, force=True)
+    for targets, words in (
+        ({"--out": there}, "--out is .*there.npz, which exists; name another file, or replace it by --force"),
+        ({"--out": tmp_path / "a.png"}, "ends in .npz"),
+        ({"--out": tmp_path / "a.npz", "--json": tmp_path / "a.npz"}, "are both"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_unused(targets, endings=endings, force=False)

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,15 +62,26 @@ def test_a_terminal_sees_a_progress_bar_that_goes_away() -> None:
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is left hidden"
 
 
-def test_a_log_sees_a_line_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter([0.0, 1.0, 6.0, 7.0, 8.0, 12.0, 12.0])
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+def test_a_log_sees_a_line_now_and_then_while_the_work_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal._lines("networks", first=0.01, every=0.01) as show:
+        time.sleep(0.1)
+        assert capsys.readouterr().err == "", "nothing is known yet"
+        show(3, 4, "more")
+        deadline = time.monotonic() + 20
+        shown = ""
+        while shown.count("\n") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+            shown += capsys.readouterr().err
+    assert re.fullmatch(r"(networks: 3 of 4, \d+ s\n){2,}", shown)
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().err == "", "it goes on after the end"
+
+
+def test_what_is_quick_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_of("networks") as show:
-        for done in range(1, 5):
-            show(done, 4, "more")
-    assert capsys.readouterr().err == "networks: 2 of 4\nnetworks: 4 of 4\n"
+        show(1, 4)
+    assert capsys.readouterr().err == ""
 
 
 def test_names_do_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
