@@ -28,7 +28,7 @@ class DamagedStudyError(ValueError):
 
     def __init__(self, folder: Path, what: str) -> None:
         super().__init__(
-            f"{folder / DATABASE} is damaged ({what}); {_backup_words(folder / BACKUP)}. "
+            f"{folder / DATABASE} is damaged ({' '.join(what.split())}); {_backup_words(folder / BACKUP)}. "
             f"`spectra study restore {folder}` puts it aside and takes what is finished from the backup and "
             "the files of the trials"
         )

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnn.study.database import DATABASE, check_schema, read_only
+from rnn.study.database import DATABASE, read_only
 from rnn.study.estimates import Pace
-from rnn.study.faults import DamagedStudyError, faults_named
+from rnn.study.faults import faults_named
 from rnn.study.locks import is_locked
+from rnn.study.store import check_intact
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -175,18 +176,14 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     ------
     ValueError
         If there is no study in the folder.
-    DamagedStudyError
-        If the database is damaged.
     """
     path = folder / DATABASE
     if not path.is_file():
         raise ValueError(
             f"out is {folder}, and there is no study ({DATABASE}); run one with this folder first"
         )
-    if path.stat().st_size == 0:
-        raise DamagedStudyError(folder, "it is empty")
+    check_intact(folder)
     with faults_named(folder), contextlib.closing(read_only(path)) as connection:
-        check_schema(connection, path)
         connection.execute("BEGIN")
         yield connection
 

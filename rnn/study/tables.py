@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from rnn.extra import require
-from rnn.study.database import DATABASE, digest_of
-from rnn.study.faults import DamagedStudyError
+from rnn.study.database import DATABASE
 from rnn.study.status import reading
 from rnn.study.trial_files import curves_path, read_curves, weights_path
 from rnn.study.trials import FIELDS
@@ -53,23 +53,17 @@ def study_rows(out: str | os.PathLike[str], *, every: bool = False) -> pd.DataFr
     folder = Path(out)
     with reading(folder) as connection:
         found = connection.execute(
-            "SELECT content, row, digest, position IS NOT NULL, seconds, finished, attempts, key FROM trials"
+            "SELECT content, row, position IS NOT NULL, seconds, finished, attempts, key FROM trials"
             " WHERE status = 'done' AND (? OR position IS NOT NULL) ORDER BY position IS NULL, position, key",
             (every,),
         ).fetchall()
-    configs, rows = [], []
-    for content, row, digest, part, *_, key in found:
-        if digest_of(key, row) != digest:
-            raise DamagedStudyError(folder, f"the row of trial {key[:12]} is not as it was written")
-        values = json.loads(content)
-        ordered = sorted(values, key=lambda name: FIELDS.index(name) if name in FIELDS else len(FIELDS))
-        config = {name: _flat(values[name]) for name in ordered}
-        configs.append(config | {"part": bool(part)} if every else config)
-        rows.append(json.loads(row))
-    after = dict(zip(_AFTER, zip(*(entry[4:] for entry in found), strict=True), strict=False))
-    return pd.DataFrame(
-        _columns(configs) | _columns(rows) | {name: list(after.get(name, ())) for name in _AFTER}
-    )
+    configs = _columns([content for content, *_ in found])
+    ordered = sorted(configs, key=lambda name: FIELDS.index(name) if name in FIELDS else len(FIELDS))
+    columns = {name: [_flat(value) for value in configs[name]] for name in ordered}
+    columns |= {"part": [bool(entry[2]) for entry in found]} if every else {}
+    columns |= _columns([row for _, row, *_ in found])
+    columns |= {name: [entry[3 + place] for entry in found] for place, name in enumerate(_AFTER)}
+    return pd.DataFrame(columns)
 
 
 def trial_arrays(out: str | os.PathLike[str], key: str) -> dict[str, NDArray[Any]]:
@@ -167,10 +161,11 @@ def export_study(out: str | os.PathLike[str], path: str | os.PathLike[str], *, e
     return target
 
 
-def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def _columns(records: list[str]) -> dict[str, list[Any]]:
     """Give the values of each name over all records, in the order in which names first come."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in names}
+    found: list[dict[str, Any]] = json.loads(f"[{','.join(records)}]")  # at once: equal names are one object
+    names = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
+    return {name: [record.get(name) for record in found] for name in names}
 
 
 def _flat(value: Any) -> Any:

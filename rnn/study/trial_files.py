@@ -145,7 +145,7 @@ def read_curves(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         If the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return json.loads(str(arrays.pop(_RECORD))), arrays
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -1,0 +1,65 @@
+"""Cheap trials for tests of the engine: importable by worker processes, quick to import."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rnn.study.trials import TrialOutcome
+
+
+def cheap(trial):
+    """Numbers that depend on the trial alone."""
+    rng = np.random.default_rng([trial.seed, int(1000 * trial.gain), len(trial.cell), len(trial.task)])
+    A = trial.gain * rng.standard_normal((60, 60))
+    row = {
+        "norm": np.linalg.norm(A, 2),
+        "radius": float(np.abs(np.linalg.eigvals(A)).max()),
+        "count": np.int64(3),
+        "growth": np.inf if trial.seed == 1 else 0.5,
+        "word": trial.cell.upper(),
+        "absent": None,
+    }
+    row |= {"only_gru": 1.0} if trial.cell == "gru" else {}
+    return TrialOutcome(row, {"values": A[0], "names": np.array(["a", "b"])}, A.tobytes()[:64])
+
+
+def slow(trial):
+    """Like `cheap`, after a while."""
+    time.sleep(0.1)
+    return cheap(trial)
+
+
+def a_second(trial):
+    """Like `cheap`, after a second."""
+    time.sleep(1.0)
+    return cheap(trial)
+
+
+def once_in_trouble(trial):
+    """Fails with the seed 1 until there is the file that TOY_MARK names."""
+    if trial.seed == 1 and not Path(os.environ["TOY_MARK"]).exists():
+        raise RuntimeError("not\nyet")
+    return cheap(trial)
+
+
+def killed_once(trial):
+    """Kills its worker the first time that the seed is 1; says so by the file that TOY_MARK names."""
+    mark = Path(os.environ["TOY_MARK"])
+    if trial.seed == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return slow(trial)
+
+
+def wrong(trial):
+    """Gives what cannot be kept, in four ways."""
+    ways = [
+        TrialOutcome({"x": float("nan")}),
+        TrialOutcome({"x": [1.0]}),
+        TrialOutcome({"x": 1.0}, {"a": np.array([None])}),
+        {"x": 1.0},
+    ]
+    return ways[trial.seed]
