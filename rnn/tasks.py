@@ -81,7 +81,7 @@ def load_task(
     "japanese-vowels"  270/370       7 to 29   12      9          None     ``ae.train``, ``ae.test`` [2]_
     "ecg5000"          500/4500      140       1       5          None     text, .tsv, .ts or .arff [3]_
     "adding"           2000/500      50        2       1 output   [0, 1]   drawn; [4]_
-    "copy"             2000/500      40        10      8 a frame  [0, 1]   drawn; [5]_
+    "copy"             2000/500      40        10      9 a frame  [0, 1]   drawn; [5]_
     ================== ============= ========= ======= ========== ======== ==================================
 
     Bounds are the range of valid inputs, from which an attack must not lead; None: there is none.
@@ -98,9 +98,10 @@ def load_task(
       numbers, one in each half. Options: `steps`, `train_size`, `test_size`, `tolerance` (0.04). Hochreiter
       and Schmidhuber call an error below 0.04 correct, in units in which that sum has the range [0, 1]
       instead of [0, 2]; `tolerance=0.08` is their criterion.
-    * "copy": ten symbols out of eight, `steps` frames of which the last holds a signal, ten frames in which
-      the symbols are asked. Options: `steps` (20; frames without a new symbol), `train_size`, `test_size`.
-      The answer "blank" before the signal is not asked, as it is in [5]_.
+    * "copy": ten symbols out of eight, `steps` frames of which the last holds a signal, then ten frames in
+      which the symbols are to be recalled in order; up to the signal the right answer is "blank", the ninth
+      class. Always "blank" is right in (steps + 10)/(steps + 20) of the frames: look at the balanced
+      accuracy. Options: `steps` (20), `train_size`, `test_size`.
 
     Every split or draw that is not official depends on `rng` alone and keeps the shares of the classes;
     ``task.note`` says in words which split it is. Missing files are named, with the folders searched and
@@ -120,7 +121,7 @@ def load_task(
     >>> load_task("digits")
     Task 'digits': 1437 training and 360 test sequences, 8 steps of 8 features, 10 classes
     >>> load_task("copy", steps=5, train_size=100, test_size=20)
-    Task 'copy': 100 training and 20 test sequences, 25 steps of 10 features, 8 classes a frame
+    Task 'copy': 100 training and 20 test sequences, 25 steps of 10 features, 9 classes a frame
     """
     loader = _loader(name)
     random = generator(rng)

@@ -80,7 +80,7 @@ def test_a_task_prints_as_one_line() -> None:
         "Task 'digits': 1437 training and 360 test sequences, 8 steps of 8 features, 10 classes"
     )
     assert repr(load_task("adding")).endswith("50 steps of 2 features, 1 output")
-    assert repr(load_task("copy")).endswith("40 steps of 10 features, 8 classes a frame")
+    assert repr(load_task("copy")).endswith("40 steps of 10 features, 9 classes a frame")
     varied = dataclasses.replace(load_task("adding"), lengths_test=torch.full((500,), 3), classes=2)
     assert repr(varied).endswith("up to 50 steps of 2 features, 2 outputs")
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import torch
 
-from rnn.data.task import IGNORED, Task
+from rnn.data.task import Task
 from spectra.checks import positive, whole_number
 
 _SYMBOLS, _RECALLED = 8, 10
@@ -94,8 +94,9 @@ def copy(
     Returns
     -------
     Task
-        A labelling with steps + 20 frames, each one-hot among eight symbols, blank and signal. Only the last
-        ten frames are asked, so that chance is right in 1/8 of them.
+        A labelling with steps + 20 frames, each one-hot among eight symbols, blank and signal, into nine
+        classes, eight symbols and blank; blank is right up to the signal. To answer blank always is right in
+        (steps + 10)/(steps + 20) of the frames, and has the balanced accuracy 1/9.
     """
     whole_number(steps, "steps")
     length = steps + 2 * _RECALLED
@@ -105,7 +106,7 @@ def copy(
         shown = np.full((size, length), _BLANK)
         shown[:, :_RECALLED] = symbols
         shown[:, -_RECALLED - 1] = _GO
-        labels = np.full((size, length), IGNORED)
+        labels = np.full((size, length), _BLANK)
         labels[:, -_RECALLED:] = symbols
         x[part] = torch.from_numpy(np.eye(_SYMBOLS + 2, dtype=np.float32)[shown])
         y[part] = torch.from_numpy(labels)
@@ -115,7 +116,7 @@ def copy(
         y_train=y["train"],
         x_test=x["test"],
         y_test=y["test"],
-        classes=_SYMBOLS,
+        classes=_SYMBOLS + 1,
         bounds=(0.0, 1.0),
         kind="labelling",
         note="drawn by seed",
