@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import jacrev
 
+from rnn.attacking.weight_slots import plain_twin
 from rnn.models import logits
 from rnn.motion.cells import unrolled_cells
 from rnn.motion.drives import Drive
@@ -206,7 +207,7 @@ def recurrent_twin(model: nn.Module) -> Any:
     """
     twin = float64_twin(model)
     if is_stepped(twin):
-        return twin
+        return plain_twin(twin)
     cells = [
         cell
         for name, module in twin.named_modules()

@@ -14,9 +14,10 @@ import pytest
 
 import spectra
 from rnn.measuring.measures import STUDIED
-from rnn.models import CELLS, ModelConfig, build_model
+from rnn.models import ModelConfig, build_model
 from rnn.study.demo import (
     BUDGETS,
+    CELLS,
     GAINS,
     METHODS,
     NAMES,

@@ -1,6 +1,7 @@
 """Bounds of whole networks: what the graph says, above every slope found, no more than what is proven."""
 
 import copy
+import dataclasses
 import math
 import re
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from rnn.bounds.lipschitz import LipschitzBounds, lipschitz_bounds
 from rnn.bounds.slopes import LocalLipschitz, local_lipschitz
 from rnn.harness import attack
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
+from rnn.networks import cell_kinds
 from spectra.errors import UnsupportedModelError
 
 
@@ -191,9 +193,35 @@ def test_our_own_models_are_certified(kind: str) -> None:
     found = lipschitz_bounds(model, x)
     assert found.certified
     assert local_lipschitz(model, x).largest <= found.bound
-    assert [layer.steps for layer in found.layers if layer.kind in {"RNN", "GRU", "LSTM"}] == (
+    recurrent = {"RNN", "GRU", "LSTM", "UnrolledCell"}
+    assert [layer.steps for layer in found.layers if layer.kind in recurrent] == (
         [4] if kind != "feedforward" else []
     )
+
+
+def test_a_readout_after_each_step_is_bounded_for_all_of_them() -> None:
+    config = ModelConfig("antisymmetric", features=2, steps=4, hidden=5, classes=3)
+    each = dataclasses.replace(config, readout="each")
+    x = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(0))
+    found, last = lipschitz_bounds(build_model(each), x), lipschitz_bounds(build_model(config), x)
+    assert found.certified
+    assert found.bound > last.bound
+
+
+@pytest.mark.parametrize("cell", ["antisymmetric", "lipschitz"])
+def test_euler_steps_are_bounded_by_their_own_jacobian(cell: str) -> None:
+    model = build_model(ModelConfig(cell, features=2, steps=1, hidden=5, classes=3, eta=0.2)).double()
+    x = torch.zeros(1, 1, 2, dtype=torch.float64)  # one step from the state zero: h = eta tanh(U x)
+    head, U = model.head.weight.detach().numpy(), model.weight_ih_l0.detach().numpy()
+    expected = 0.2 * np.linalg.norm(head, 2) * np.linalg.norm(U, 2)
+    assert lipschitz_bounds(model, x).bound == pytest.approx(expected, rel=1e-9)
+
+
+def test_cells_of_users_are_not_certified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cell_kinds._REGISTERED, "mine", cell_kinds.CellKind(lambda u, w, h: torch.sin(u + w)))
+    found = lipschitz_bounds(build_model(ModelConfig("mine", features=2, steps=4)), torch.zeros(1, 4, 2))
+    assert not found.certified
+    assert found.bound == math.inf
 
 
 def test_our_own_models_with_changes_are_not_taken_for_what_they_were() -> None:

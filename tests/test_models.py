@@ -1,6 +1,7 @@
 """The cells agree with torch's layers, are determined by their configuration, and work under torch.func."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -20,8 +21,15 @@ from rnn.models import (
     seeded,
 )
 
-RECURRENT = ("tanh", "gru", "lstm")
-LAYERS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+RECURRENT = tuple(cell for cell in CELLS if cell != "feedforward")
+LAYERS = {
+    "tanh": nn.RNN,
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+    "relu": functools.partial(nn.RNN, nonlinearity="relu"),
+    "orthogonal": nn.RNN,
+    "nnrnn": nn.RNN,
+}
 
 
 def disturbed(config: ModelConfig) -> RecurrentClassifier:
@@ -34,23 +42,22 @@ def disturbed(config: ModelConfig) -> RecurrentClassifier:
     return model
 
 
-@pytest.mark.parametrize("cell", RECURRENT)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("hidden", [1, 7, 32])
 def test_cells_agree_with_torch(cell: str, hidden: int) -> None:
-    model = disturbed(ModelConfig(cell, features=5, steps=9, hidden=hidden, classes=4, gain=1.5))
+    model = disturbed(ModelConfig(cell, features=5, steps=9, hidden=hidden, classes=4))
     layer = LAYERS[cell](5, hidden, batch_first=True)
-    layer.load_state_dict(
-        {key: value for key, value in model.state_dict().items() if not key.startswith("head")}
-    )
+    with torch.no_grad():
+        layer.load_state_dict({key: getattr(model, key) for key in layer.state_dict()})
     x = torch.randn(11, 9, 5, generator=torch.Generator().manual_seed(1))
     state = model.initial_state(11)
     output, final = layer(x)
     for t in range(9):
         state = model.step(x[:, t], state)
-        torch.testing.assert_close(state[:, :hidden], output[:, t], atol=2e-6, rtol=0)
+        torch.testing.assert_close(state[:, :hidden], output[:, t], atol=2e-6, rtol=2e-6)
     if cell == "lstm":
         torch.testing.assert_close(state[:, hidden:], final[1][0], atol=4e-6, rtol=0)
-    torch.testing.assert_close(model(x), model.head(output[:, -1]), atol=2e-6 * hidden, rtol=0)
+    torch.testing.assert_close(model(x), model.head(output[:, -1]), atol=2e-6 * hidden, rtol=2e-6)
 
 
 def test_the_feed_forward_net_is_what_its_docstring_says() -> None:
@@ -77,7 +84,7 @@ def test_a_configuration_determines_the_weights_and_nothing_global(cell: str) ->
     assert build_model(config).config == config
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm", "feedforward"])
 def test_gain_scales_the_square_matrices_only(cell: str) -> None:
     config = ModelConfig(cell, features=8, steps=8, hidden=300, gain=1.0)
     one, two = (build_model(dataclasses.replace(config, gain=g)).state_dict() for g in (1.0, 2.0))
@@ -117,8 +124,14 @@ def test_configurations_are_checked() -> None:
     for name in ("features", "steps", "hidden"):
         with pytest.raises(ValueError, match=f"{name} is 0; expected at least 1"):
             ModelConfig(**{"cell": "tanh", "features": 8, "steps": 8, name: 0})
-    with pytest.raises(ValueError, match="classes is 1; expected at least 2"):
-        ModelConfig("tanh", features=8, steps=8, classes=1)
+    with pytest.raises(ValueError, match="classes is 0; expected at least 1"):
+        ModelConfig("tanh", features=8, steps=8, classes=0)
+    with pytest.raises(ValueError, match="readout is 'all'; expected one of 'last', 'each'"):
+        ModelConfig("tanh", features=8, steps=8, readout="all")
+    with pytest.raises(ValueError, match="cell 'feedforward' takes no steps; expected 'last'"):
+        ModelConfig("feedforward", features=8, steps=8, readout="each")
+    with pytest.raises(ValueError, match=r"cell is \['tanh'\]; expected one of"):
+        ModelConfig(["tanh"], features=8, steps=8)
     with pytest.raises(TypeError, match=r"seed is 0\.5; expected a whole number"):
         ModelConfig("tanh", features=8, steps=8, seed=0.5)
     with pytest.raises(ValueError, match=r"gain is 0\.0; expected a number > 0"):
@@ -226,3 +239,21 @@ def test_logits_are_dense_floats(change: Callable[[Tensor], Tensor]) -> None:
 
     with pytest.raises(TypeError, match=r"model returns torch\..*; expected a dense tensor of floats"):
         logits(Odd(), torch.ones(3, 4))
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("tanh", 1), ("gru", 3), ("lstm", 4)])
+def test_the_first_cells_start_as_they_always_did(cell: str, gates: int) -> None:
+    """Bit by bit, so that an old seed still means the same network."""
+    h, features, gain = 16, 8, 1.3
+    random = torch.Generator().manual_seed(7)
+    drawn = {
+        "weight_ih_l0": 1 / math.sqrt(features) * torch.randn((gates * h, features), generator=random),
+        "weight_hh_l0": gain / math.sqrt(h) * torch.randn((gates * h, h), generator=random),
+        "head.weight": 1 / math.sqrt(h) * torch.randn((10, h), generator=random),
+    }
+    old = {"cell": cell, "features": 8, "steps": 8, "hidden": h, "classes": 10, "gain": gain, "seed": 7}
+    found = build_model(ModelConfig(**old)).state_dict()
+    assert list(found) == [
+        *("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "head.weight", "head.bias")
+    ]
+    assert all(torch.equal(found[key], value) for key, value in drawn.items())

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from rnn.bounds.layer_bounds import NotLipschitzError, Shape, layer_bound, refuse_changes
 from rnn.bounds.network_graphs import graph_bound, traced
 from rnn.bounds.recurrent_bounds import RecurrentBound, recurrent_bound
 from rnn.bounds.slopes import placed_like
 from rnn.models import FeedForward, RecurrentClassifier
+from rnn.motion.cells import UnrolledCell, unrolled_cells
 from rnn.motion.twins import float64_twin
 from spectra.checks import whole_number
+from spectra.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,26 +165,40 @@ def lipschitz_bounds(
 
 
 class _Unrolled(nn.Module):
-    """What a `RecurrentClassifier` computes, by torch's layer."""
+    """What a `RecurrentClassifier` computes, by torch's layer where there is one."""
 
-    def __init__(self, model: RecurrentClassifier) -> None:
+    def __init__(self, model: RecurrentClassifier, cell: UnrolledCell) -> None:
         super().__init__()
-        kind = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[model.config.cell]
-        with torch.random.fork_rng(devices=[]):
-            self.rnn = kind(model.config.features, model.config.hidden, batch_first=True)
-        self.rnn.load_state_dict(dict(model.named_parameters(recurse=False)))
-        self.head = model.head
+        self.rnn = _torch_layer(cell)
+        self.head, self.each = model.head, model.config.readout == "each"
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.rnn(x)[0][:, -1])
+        output = self.rnn(x)[0]
+        return self.head(output if self.each else output[:, -1])
+
+
+def _torch_layer(cell: UnrolledCell) -> nn.Module:
+    """Give the layer of torch with the weights of a cell; the cell itself where there is none."""
+    kinds = {"tanh": nn.RNN, "relu": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+    if cell.kind not in kinds:
+        return cell
+    options = {"nonlinearity": cell.kind} if kinds[cell.kind] is nn.RNN else {}
+    with torch.random.fork_rng(devices=[]):
+        layer = kinds[cell.kind](cell.features, cell.output_size, batch_first=True, **options)
+    layer.load_state_dict({f"{key}_l0": value for key, value in cell.named_parameters()})
+    return layer
 
 
 def _plain(twin: nn.Module) -> nn.Module:
     """Give the project's own models, which check their input, in a form that can be traced."""
-    if type(twin) not in {RecurrentClassifier, FeedForward} or _is_changed(twin):
+    kind = type_before_parametrizations(twin)
+    if kind not in {RecurrentClassifier, FeedForward} or _is_changed(twin):
         return twin
     if isinstance(twin, RecurrentClassifier):
-        plain: nn.Module = _Unrolled(twin)
+        try:
+            plain: nn.Module = _Unrolled(twin, unrolled_cells(twin)[0])
+        except UnsupportedModelError:  # a cell of the user's
+            return twin
     else:
         assert isinstance(twin, FeedForward)
         layers = {"flat": nn.Flatten(), "embed": twin.embed, "relu1": nn.ReLU()}
@@ -240,9 +257,10 @@ def _layer(
 ) -> tuple[float | RecurrentBound | str, int]:
     """Give the bound of a layer, or the reason why there is none; and its steps if it is recurrent."""
     try:
-        if not isinstance(layer, nn.RNNBase):
+        if not isinstance(layer, (nn.RNNBase, UnrolledCell)):
             return max(layer_bound(layer, shape) for shape in shapes or (None,)), 0
-        refuse_changes(layer)
+        if not isinstance(layer, UnrolledCell):
+            refuse_changes(layer)
         time = 1 if layer.batch_first else 0
         longest = max([shape[time if len(shape) == 3 else 0] for shape in shapes or ()] or [steps or 0])
         if longest == 0:
@@ -272,7 +290,7 @@ def _chain(rows: tuple[LayerBound, ...], twin: nn.Module) -> float:
 def _assumptions(twin: nn.Module) -> tuple[str, ...]:
     kinds = {type(module) for module in twin.modules()}
     found = ["evaluation mode, exact arithmetic"]
-    if any(issubclass(kind, nn.RNNBase) for kind in kinds):
+    if any(issubclass(kind, (nn.RNNBase, UnrolledCell)) for kind in kinds):
         found.append("recurrent layers start from the state zero")
     if any(issubclass(kind, (nn.Embedding, nn.EmbeddingBag)) for kind in kinds):
         found.append("the input is what the embeddings give, all of it in one vector")

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from rnn.bounds.graph_operations import IN_PLACE, NEW, OPERATIONS, VIEWS, Bound, single_bound, times
 from rnn.bounds.layer_bounds import NotLipschitzError
 from rnn.bounds.recurrent_bounds import RecurrentBound
+from rnn.motion.cells import UnrolledCell
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
@@ -32,12 +33,19 @@ def traced(model: nn.Module) -> fx.GraphModule:
         If its forward depends on its input other than by operations on tensors.
     """
     try:
-        return fx.symbolic_trace(OneInput(model))
+        tracer = _Tracer()
+        graph = tracer.trace(OneInput(model))
+        return fx.GraphModule(tracer.root, graph)
     except Exception as error:  # whatever its forward does with a placeholder
         text = str(error).strip().partition("\n")[0]
         raise NotLipschitzError(
             f"torch.fx cannot trace the network ({type(error).__name__}: {text})"
         ) from None
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, UnrolledCell) or super().is_leaf_module(m, module_qualified_name)
 
 
 class OneInput(nn.Module):

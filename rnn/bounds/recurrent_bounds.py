@@ -58,12 +58,12 @@ def norm_above(matrix: Floats) -> float:
 
 
 def recurrent_bound(layer: nn.Module, steps: int) -> RecurrentBound:
-    """Bound the Lipschitz constants of ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` over a number of steps.
+    """Bound the Lipschitz constants of a recurrent layer over a number of steps.
 
     Parameters
     ----------
     layer : nn.Module
-        One of those, in evaluation mode; or an `UnrolledCell`.
+        ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, in evaluation mode; or an `UnrolledCell`.
     steps : int
         Length T of the sequences.
 
@@ -79,6 +79,8 @@ def recurrent_bound(layer: nn.Module, steps: int) -> RecurrentBound:
     ab − a'b' = a(b − b') + (a − a')b'.
 
     * tanh or ReLU: δ_t ≤ ‖W_hh‖ δ_{t−1} + ‖W_ih‖ ξ_t.
+    * Euler steps h + η (A h + tanh(...)): the slopes of tanh are D = (I + S)/2 with |S| ≤ 1, so that
+      δ_t ≤ (‖I + η A + η W_hh/2‖ + η ‖W_hh‖/2) δ_{t−1} + η ‖W_ih‖ ξ_t.
     * GRU, where |h| ≤ 1 since h is a mean of h and n = tanh(...): with μ the sums of |W_hn| by row plus
       |b_hn|, which bound |W_hn h + b_hn|, the n differ by at most α ξ_t + β δ_{t−1}, where
       α = ‖W_in‖ + ‖diag(μ) W_ir‖/4 and β = ‖W_hn‖ + ‖diag(μ) W_hr‖/4. The mean (1 − z) Δn + z Δh is no
@@ -121,7 +123,8 @@ def _times(a: float, b: float) -> float:
 
 
 def _gains(cell: UnrolledCell, steps: int) -> RecurrentBound:
-    rows = _ROWS[cell.kind](_matrices(cell))
+    weights = _matrices(cell)
+    rows = _euler(weights, cell.eta) if cell.kind == "euler" else _ROWS[cell.kind](weights)
     size = len(rows(1)[1])
     # Z[:, s] bounds what a difference of 1 in the input of step s makes of (h, c) so far
     Z, output = np.zeros((size, steps)), np.zeros((steps, steps) if steps <= _EXACT else (0, steps))
@@ -149,6 +152,13 @@ Rows = Callable[[int], tuple[Floats, Floats]]
 
 def _plain(weights: dict[str, Floats]) -> Rows:
     A, b = np.array([[norm_above(weights["h"])]]), np.array([norm_above(weights["i"])])
+    return lambda t: (A, b)
+
+
+def _euler(weights: dict[str, Floats], eta: float) -> Rows:
+    middle = np.eye(len(weights["h"])) + eta * (weights["drift"] + weights["h"] / 2)
+    A = np.array([[norm_above(middle) + eta * norm_above(weights["h"]) / 2]])
+    b = np.array([eta * norm_above(weights["i"])])
     return lambda t: (A, b)
 
 
@@ -185,8 +195,10 @@ _ROWS: dict[str, Callable[[dict[str, Floats]], Rows]] = {
 
 def _matrices(cell: UnrolledCell) -> dict[str, Floats]:
     found = {"i": cell.weight_ih, "h": cell.weight_hh, "back": cell.weight_hr, "bias_h": cell.bias_hh}
+    found["drift"] = cell.weight_drift
     matrices = {
         key: value.detach().cpu().double().numpy() for key, value in found.items() if value is not None
     }
     matrices.setdefault("bias_h", np.zeros(len(matrices["h"])))
+    matrices.setdefault("drift", np.zeros_like(matrices["h"]))
     return matrices

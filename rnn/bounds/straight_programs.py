@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rnn.motion.cells import UnrolledCell
+from rnn.motion.cells import KINDS, UnrolledCell
 
 ELEMENTWISE = {"tanh": 1, "sigmoid": 1, "relu": 1, "product": 2, "blend": 4}  # and how many arguments
 
@@ -196,7 +196,7 @@ class StraightProgram:
             Indices of the state after it.
         """
         h, c = state[: cell.output_size], state[cell.output_size :]
-        rows = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}[cell.kind]
+        rows = KINDS[cell.kind]
         i, w = cell.weight_ih.chunk(rows), cell.weight_hh.chunk(rows)
         zero = torch.zeros(len(cell.weight_ih)).to(cell.weight_ih)
         b = (zero if cell.bias_ih is None else cell.bias_ih).double().chunk(rows)
@@ -209,6 +209,11 @@ class StraightProgram:
         if cell.kind in ("tanh", "relu"):
             return gate(0, cell.kind)
         eye = torch.ones(len(i[0]))
+        if cell.kind == "euler":  # rounded where the cell rounds: the sum of the rates, then the step
+            rate = gate(0, "tanh")
+            if cell.weight_drift is not None:
+                rate = self.affine([(h, cell.weight_drift), (rate, eye)])
+            return self.affine([(h, eye), (rate, cell.eta * eye.double())])
         if cell.kind == "gru":
             r, z = gate(0, "sigmoid"), gate(1, "sigmoid")
             carried = self.elementwise("product", r, self.affine([(h, w[2])], k[2]))

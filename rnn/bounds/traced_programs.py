@@ -16,8 +16,8 @@ from rnn.bounds.layer_bounds import NotLipschitzError, refuse_changes
 from rnn.bounds.network_graphs import traced
 from rnn.bounds.straight_programs import StraightProgram
 from rnn.models import FeedForward, RecurrentClassifier
-from rnn.motion.cells import UnrolledCell, unrolled_cells
-from rnn.motion.twins import float64_twin
+from rnn.motion.cells import unrolled_cells
+from rnn.motion.twins import float64_twin, unwrapped
 from spectra.errors import UnsupportedModelError
 
 _ACTIVATIONS: dict[Any, str] = {
@@ -87,15 +87,25 @@ def program_of(model: nn.Module, x: Tensor) -> ProgramOfModel:
     ------
     UnsupportedModelError
         If an operation or layer is not understood; the message names it.
+
+    Notes
+    -----
+    The constrained matrix of a `RecurrentClassifier` is the one that it computes in its own precision, now.
     """
     twin = float64_twin(model)
-    _refuse_unclear_weights(twin, x.dtype)
+    own = parametrize.type_before_parametrizations(twin) is RecurrentClassifier
+    _refuse_unclear_weights(twin, x.dtype, known={"", "drift"} if own else set())
     program = StraightProgram(x.device)
     widths = [x[0, 0].numel()] * x.shape[1] if x.ndim > 2 else [x[0].numel()]
     frames = [program.input(width) for width in widths]
-    if type(twin) is RecurrentClassifier:
-        weights = {f"{name}": getattr(twin, f"{name}_l0") for name in _NAMES}
-        h = program.states(UnrolledCell(twin.config.cell, weights), frames)[-1][: twin.config.hidden]
+    if own:
+        assert isinstance(twin, RecurrentClassifier)
+        if twin.config.readout != "last":
+            raise UnsupportedModelError(
+                "model gives a row of logits after each step (readout 'each'); bounds are known for one row"
+            )
+        (cell,) = unrolled_cells(unwrapped(model))
+        h = program.states(cell.double(), frames)[-1][: twin.config.hidden]
         output = program.affine([(h, twin.head.weight)], twin.head.bias)
     elif type(twin) is FeedForward:
         h = torch.cat(frames)
@@ -107,17 +117,14 @@ def program_of(model: nn.Module, x: Tensor) -> ProgramOfModel:
     return ProgramOfModel(program, len(frames), program.operation_of(output))
 
 
-_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-def _refuse_unclear_weights(twin: nn.Module, dtype: torch.dtype) -> None:
+def _refuse_unclear_weights(twin: nn.Module, dtype: torch.dtype, known: set[str]) -> None:
     for name, module in twin.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             raise UnsupportedModelError(
                 f"model has hooks at {name or 'its root'}, which may change what it computes; remove them "
                 "(weight_norm and spectral_norm of torch.nn.utils: remove_weight_norm, remove_spectral_norm)"
             )
-        if parametrize.is_parametrized(module) and dtype != torch.float64:
+        if parametrize.is_parametrized(module) and dtype != torch.float64 and name not in known:
             raise UnsupportedModelError(
                 f"model computes the weights of {name or 'its root'} anew in {dtype}, with errors that are "
                 "not known here; fix them: torch.nn.utils.parametrize.remove_parametrizations on a copy"

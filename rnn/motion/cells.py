@@ -8,16 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from rnn.models import STEPS, in_mode, lstm_step
-from spectra.checks import one_of
+from rnn.models import STEPS, RecurrentClassifier, in_mode, lstm_step
+from spectra.checks import one_of, positive
 from spectra.errors import UnsupportedModelError
 
-KINDS = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}  # and how many gates are stacked in their weights
+# and how many gates are stacked in their weights
+KINDS = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4, "euler": 1}
 
-_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_drift")
 
 
 class UnrolledCell(nn.Module):
@@ -25,11 +27,13 @@ class UnrolledCell(nn.Module):
 
     Parameters
     ----------
-    kind : {"tanh", "relu", "gru", "lstm"}
-        What it computes, with the formulas of ``nn.RNN``, ``nn.GRU`` and ``nn.LSTM``.
+    kind : {"tanh", "relu", "gru", "lstm", "euler"}
+        What it computes, with the formulas of ``nn.RNN``, ``nn.GRU`` and ``nn.LSTM``; "euler" steps
+        h + η (A h + tanh(W h + U x + b)).
     weights : mapping of str to Tensor
         ``weight_ih`` (gates x h, F) and ``weight_hh`` (gates x h, output); ``bias_ih`` and ``bias_hh``
-        (gates x h) or neither; for an LSTM with projection ``weight_hr`` (p, h). They are copied.
+        (gates x h) or neither; for an LSTM with projection ``weight_hr`` (p, h); for "euler" ``weight_drift``
+        (h, h), the matrix A, or none. They are copied.
     name : str, optional
         Name of the cell.
     layer : int, optional
@@ -37,6 +41,8 @@ class UnrolledCell(nn.Module):
     direction : {"forward", "reverse"}, optional
         The direction in which the network shows it a sequence. The cell itself always goes forward through
         what it is given.
+    eta : float, optional
+        Step size η of "euler"; others have none.
 
     Attributes
     ----------
@@ -51,7 +57,8 @@ class UnrolledCell(nn.Module):
     Raises
     ------
     ValueError
-        If a word is not one of those above, or a weight has a shape that does not fit the others.
+        If a word is not one of those above, a weight has a shape that does not fit the others, or there is a
+        step size for a kind that has none, or none for the one that has.
 
     Examples
     --------
@@ -65,6 +72,9 @@ class UnrolledCell(nn.Module):
     bias_ih: Tensor | None
     bias_hh: Tensor | None
     weight_hr: Tensor | None
+    weight_drift: Tensor | None
+
+    batch_first = True  # what `forward` takes
 
     def __init__(
         self,
@@ -74,9 +84,13 @@ class UnrolledCell(nn.Module):
         name: str = "",
         layer: int = 0,
         direction: str = "forward",
+        eta: float | None = None,
     ) -> None:
         super().__init__()
         self.kind = one_of(kind, "kind", tuple(KINDS))
+        if (eta is None) == (kind == "euler"):
+            raise ValueError(f"eta is {eta} for kind {kind!r}; the step size belongs to 'euler' alone")
+        self.eta = 1.0 if eta is None else positive(eta, "eta")
         self.direction = one_of(direction, "direction", ("forward", "reverse"))
         self.name, self.layer = name, layer
         _check_shapes(kind, weights)
@@ -131,11 +145,33 @@ class UnrolledCell(nn.Module):
         h = state[..., : self.output_size]
         from_input = linear(x_t, self.weight_ih, self.bias_ih)
         from_hidden = linear(h, self.weight_hh, self.bias_hh)
+        if self.kind == "euler":
+            rate = torch.tanh(from_input + from_hidden)
+            rate = rate if self.weight_drift is None else linear(h, self.weight_drift) + rate
+            return state + self.eta * rate
         if self.weight_hr is None:
-            return _STEPS[self.kind](from_input, from_hidden, state)
+            return STEPS[self.kind](from_input, from_hidden, state)
         c = state[..., self.output_size :]
         h, c = lstm_step(from_input, from_hidden, torch.cat((c, c), dim=-1)).chunk(2, dim=-1)
         return torch.cat((linear(h, self.weight_hr), c), dim=-1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give outputs and last states along sequences, from the state zero.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, T, F)
+            The sequences.
+
+        Returns
+        -------
+        outputs : Tensor, shape (N, T, output_size)
+            The outputs.
+        last : Tensor, shape (N, s)
+            The last states.
+        """
+        states = unrolled_states(self, x, self.initial_state(len(x)))
+        return states[..., : self.output_size], states[:, -1]
 
 
 def unrolled_states(cell: Any, x: Tensor, initial: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -166,11 +202,11 @@ def unrolled_states(cell: Any, x: Tensor, initial: Tensor, lengths: Tensor | Non
 
 
 def unrolled_cells(layer: nn.Module, name: str = "") -> tuple[UnrolledCell, ...]:
-    """Give the cells of one of torch's recurrent modules, one for each layer and direction.
+    """Give the cells of one of torch's recurrent modules or of ours, one for each layer and direction.
 
     Parameters
     ----------
-    layer : nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell or nn.LSTMCell
+    layer : nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell or RecurrentClassifier
         Also with parametrised weights, of which the effective ones are taken as in evaluation mode.
     name : str, optional
         Name of the module: its cells are called ``name.l0``, ``name.l0_reverse``, ``name.l1`` and so on, the
@@ -185,13 +221,15 @@ def unrolled_cells(layer: nn.Module, name: str = "") -> tuple[UnrolledCell, ...]
     Raises
     ------
     UnsupportedModelError
-        If it is another module.
+        If it is another module, or has a cell given to `register_cell`.
 
     Examples
     --------
     >>> [cell.name for cell in unrolled_cells(nn.GRU(3, 4, num_layers=2, bidirectional=True), "rnn")]
     ['rnn.l0', 'rnn.l0_reverse', 'rnn.l1', 'rnn.l1_reverse']
     """
+    if type_before_parametrizations(layer) is RecurrentClassifier:
+        return (_own_cell(layer, name),)
     kind = _kind(layer)
     with torch.no_grad(), in_mode(layer, training=False):
         if isinstance(layer, nn.RNNCellBase):
@@ -210,11 +248,20 @@ def unrolled_cells(layer: nn.Module, name: str = "") -> tuple[UnrolledCell, ...]
         )
 
 
-def _relu_step(from_input: Tensor, from_hidden: Tensor, _: Tensor) -> Tensor:
-    return torch.relu(from_input + from_hidden)
-
-
-_STEPS = {**STEPS, "relu": _relu_step}
+def _own_cell(model: Any, name: str) -> UnrolledCell:
+    """Give the cell of one of our models, with the weights that it uses."""
+    kind = next((kind for kind, step in STEPS.items() if model.kind.step is step), None)
+    if kind is None:
+        raise UnsupportedModelError(
+            f"model has the cell {model.config.cell!r}, which was registered and is not understood; use its "
+            "own methods step and initial_state"
+        )
+    with torch.no_grad(), in_mode(model, training=False):
+        weights = {key: getattr(model, f"{key}_l0") for key in _WEIGHTS[:4]}
+        if model.drift is not None:
+            weights["weight_drift"] = model.drift.weight
+        eta = model.config.eta
+        return UnrolledCell(kind if eta is None else "euler", weights, name=name, eta=eta)
 
 
 def _kind(layer: nn.Module) -> str:
@@ -261,8 +308,11 @@ def _check_shapes(kind: str, weights: Mapping[str, Tensor]) -> None:
         fits = inputs[0] == rows == KINDS[kind] * h
         fits = fits and back in {None, (output, h)} and (back is None or kind == "lstm")
         fits = fits and {shapes.get("bias_ih"), shapes.get("bias_hh")} in ({(rows,)}, {None})
+        drift = shapes.get("weight_drift")
+        fits = fits and (drift is None or (kind == "euler" and drift == (rows, rows)))
     if not fits:
         raise ValueError(
             f"weights have the shapes {shapes}; expected weight_ih ({KINDS[kind]} h, F) and weight_hh "
-            f"({KINDS[kind]} h, h) of a {kind} cell, both biases or none, and for a projection weight_hr"
+            f"({KINDS[kind]} h, h) of a {kind} cell, both biases or none, for a projection weight_hr, "
+            "for euler perhaps weight_drift (h, h)"
         )

@@ -10,6 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from rnn.attacking.weight_slots import plain_twin
 from rnn.motion.cells import unrolled_states
 from rnn.motion.recordings import Call, Run, layer_runs, recorded_calls
 from rnn.motion.twins import float64_twin, is_stepped
@@ -212,7 +213,7 @@ def cell_drive(model: Any, x: Any, *, initial: Tensor | None = None, lengths: An
     >>> cell_drive(model, torch.zeros(2, 5, 3), initial=torch.ones(2, 8))
     Drive(RecurrentClassifier, N=2, T=5, state_size=8, runs=1)
     """
-    twin = float64_twin(model)
+    twin = plain_twin(model)
     if not is_stepped(twin):
         raise UnsupportedModelError(
             f"model is a {type(model).__name__} without the methods step and initial_state; use "

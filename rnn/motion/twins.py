@@ -47,7 +47,7 @@ def float64_twin(model: nn.Module) -> nn.Module:
     UnsupportedModelError
         If it is no module, is one of TorchScript, has lazy layers that never ran, or cannot be copied.
     """
-    bare = _unwrapped(model)
+    bare = unwrapped(model)
     if not isinstance(bare, nn.Module) or isinstance(bare, torch.jit.ScriptModule):
         raise UnsupportedModelError(
             f"model is a {type(bare).__name__}; expected a torch.nn.Module (not compiled by TorchScript)"
@@ -68,15 +68,15 @@ def float64_twin(model: nn.Module) -> nn.Module:
             ) from None
         for module in list(twin.modules()):
             for name, child in module.named_children():
-                if _unwrapped(child) is not child:
-                    setattr(module, name, _unwrapped(child))
+                if unwrapped(child) is not child:
+                    setattr(module, name, unwrapped(child))
         twin.double().requires_grad_(False)
     for module in twin.modules():
         module._compiled_call_impl = None  # of module.compile(): it would call the original
     return twin
 
 
-def _unwrapped(model: Any) -> Any:
+def unwrapped(model: Any) -> Any:
     """Give what torch.compile, DataParallel and DistributedDataParallel wrap."""
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while True:

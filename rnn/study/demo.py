@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rnn.dynamics import input_jacobian, mean_state_jacobian
 from rnn.harness import attack
 from rnn.measuring.measures import BASELINES, STUDIED, matrix_measures
-from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
+from rnn.models import ModelConfig, RecurrentClassifier, build_model
 from rnn.study.blocks import UNDEFINED
 from rnn.study.demo_pages import checked_folder, demo_pages, write_folder
 from rnn.study.engine import TrialResult, run_trials
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TASK = "digits"
+CELLS = ("tanh", "gru", "lstm", "feedforward")
 METHODS = ("fgsm", "pgd")
 BUDGETS = {"linf": (0.03, 0.06, 0.1), "l2": (0.2, 0.4, 0.7)}
 OUTCOME = "fooling_pgd_linf_0.06"
@@ -227,7 +228,12 @@ def demo_trial(trial: DemoTrial) -> Network:
         Its row and its matrix.
     """
     task = load_task(TASK)
-    shape = {"features": task.features, "steps": task.steps, "hidden": HIDDEN, "classes": task.classes}
+    shape: dict[str, Any] = {
+        "features": task.features,
+        "steps": task.steps,
+        "hidden": HIDDEN,
+        "classes": task.classes,
+    }
     model = build_model(ModelConfig(trial.cell, **shape, gain=trial.gain, seed=trial.seed))
     config = TrainingConfig(epochs=trial.epochs, seed=trial.seed)
     record = train(model, task, config=config)

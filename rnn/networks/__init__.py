@@ -1,0 +1,1 @@
+"""What the networks studied are made of: cells, constrained matrices, configurations."""
