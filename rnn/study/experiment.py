@@ -80,7 +80,7 @@ def run_trial(trial: Trial) -> TrialOutcome:
     }
     row |= {f"initial_{name}": along[0].get(name) for name in ALONG}
     if trial.normalisation != "none" and not trial.normalisation.endswith(DURING):
-        row |= _scaled_columns(normalised(model, trial.normalisation, trial.target, rng=trial.seed))
+        row |= _scaled_columns(normalised(model, trial.normalisation, target=trial.target, rng=trial.seed))
     chosen = _chosen(task, trial)
     found = network_row(
         model,
