@@ -19,8 +19,18 @@ from rnn.verbs.kicks import kicks
 from rnn.verbs.perturb import perturb
 from rnn.verbs.pseudospectrum import pseudospectrum
 from rnn.verbs.train import train
+from rnn.verbs.universal import universal
 
-_VERBS = (demo, pseudospectrum, diagnose, train, attack, perturb, kicks)  # in the order of the help
+_VERBS = (
+    demo,
+    pseudospectrum,
+    diagnose,
+    train,
+    attack,
+    universal,
+    perturb,
+    kicks,
+)  # in the order of the help
 _BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 2, 70, 130, 141
 
 app = typer.Typer(

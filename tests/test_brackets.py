@@ -133,6 +133,13 @@ def test_one_method_needs_no_other_name_and_no_proof_leaves_no_rows(judged: tupl
     assert found.rows[0]["robust_accuracy"] == found.clean_accuracy
 
 
+def test_repeats_can_only_find_more(judged: tuple) -> None:
+    wanted = {"methods": ["noise-uniform"], "norm": "linf", "budgets": [0.2]}
+    once, often = (robustness_bracket(*judged, **wanted, repeats=repeats) for repeats in (1, 6))
+    assert (often.minimal_budget <= once.minimal_budget).all()
+    assert often.queries.sum() > 3 * once.queries.sum()
+
+
 def test_nothing_right_is_no_rate_of_nothing(judged: tuple) -> None:
     model, x, y = judged
     found = robustness_bracket(model, x, (y + 1) % 4, methods=["fgsm"], norm="l2", budgets=[0.1])

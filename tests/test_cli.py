@@ -19,7 +19,7 @@ from spectra.gallery import grcar
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "from rnn.cli import main; main()"
-VERBS = ("demo", "pseudospectrum", "diagnose", "train", "attack", "perturb", "kicks")
+VERBS = ("demo", "pseudospectrum", "diagnose", "train", "attack", "universal", "perturb", "kicks")
 
 
 def start(*arguments: object, before: str = "") -> subprocess.Popen[str]:
@@ -270,6 +270,7 @@ def test_a_verb_that_needs_the_extra_says_so(
         ("demo", "--out", out),
         ("diagnose", model),
         ("attack", model),
+        ("universal", model),
         ("perturb", model),
         ("kicks", model),
     ):
@@ -514,6 +515,50 @@ def test_ctrl_c_ends_an_attack_and_leaves_no_file(model: Path, tmp_path: Path) -
     assert seconds < 1
     assert (process.returncode, out, error) == (130, "", "interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_universal_tells_what_the_search_found(spectra: Here, model: Path, tmp_path: Path) -> None:
+    from rnn.attacking.universal import universal_perturbation
+    from rnn.attacking.universal_verdicts import UniversalPerturbation
+    from rnn.tasks import load_task
+    from rnn.training import load_checkpoint
+
+    task, record = load_task("digits"), tmp_path / "u.npz"
+    options = ("--budget", "0.2", "--epochs", 2, "--starts", 1, "--examples", 60, "--seed", 3)
+    code, out, error = spectra("universal", model, *options, "--json", "-", "--out", record)
+    assert code == 0, error
+    found = universal_perturbation(
+        load_checkpoint(model).model, task.x_test[:60], task.y_test[:60], norm="linf", budget=0.2,
+        bounds=task.bounds, epochs=2, starts=1, rng=3,
+    )  # fmt: skip
+    searched, held_out = json.loads(out)["rows"]
+    assert searched["fooling_rate"] == found.fooling_rate
+    assert held_out["fooling_rate"] == found.test_fooling_rate
+    assert [held_out["lower"], held_out["upper"]] == found.test_interval.tolist()
+    np.testing.assert_array_equal(UniversalPerturbation.load(record).delta, found.delta)
+    code, table, _ = spectra("universal", model, *options, "--held-out", 0)
+    assert code == 0
+    assert "held out" not in table
+    assert "random perturbations of that norm fool" in table
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--norm", "l7"), "norm is 'l7'"),
+        (("--budget", "-1"), "budget is -1"),
+        (("--frames", "worst"), "frames is 'worst'"),
+        (("--held-out", "1"), "held_out is 1"),
+        (("--epochs", "0"), "epochs is 0"),
+        (("--starts", "0"), "starts is 0"),
+        (("--bounds", "0.4,0.6"), "outside bounds"),
+        (("--out", "a.png"), "--out is a.png; expected a name that ends in .npz"),
+    ],
+)
+def test_universal_refuses_bad_options(
+    spectra: Here, model: Path, options: tuple[str, ...], words: str
+) -> None:
+    assert words in spectra.refusal("universal", model, *options)
 
 
 def test_perturb_prints_what_weight_robustness_finds(spectra: Here, model: Path, tmp_path: Path) -> None:
