@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -226,6 +227,11 @@ def mean_table(tables: Sequence[Table], labels: Sequence[str]) -> tuple[Table, F
         The averages; `blocks` counts those with a correlation, and is 0 where there are fewer than two.
     weights : ndarray, shape (blocks, measures, outcomes)
         The weights; 0 where a block has no correlation.
+
+    Notes
+    -----
+    Ranks of a resample have ties that draw strong correlations towards 0, by an amount that blocks share and
+    that does not average out: the resampled means are moved so that their mean is the estimate.
     """
     values = np.stack([table.value for table in tables])
     usable = ~np.isnan(values)
@@ -237,6 +243,9 @@ def mean_table(tables: Sequence[Table], labels: Sequence[str]) -> tuple[Table, F
     draws = np.zeros_like(tables[0].draws)
     for use, weight, table in zip(usable, weights, tables, strict=True):
         draws += np.where(use, weight * table.draws, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pairs without any resample
+        draws = np.clip(draws - np.nanmean(draws, axis=0) + mean, -1.0, 1.0)
     notes = np.full(mean.shape, "", dtype=object)
     for cell in np.argwhere(enough):
         joined = ", ".join(np.array(labels, dtype=object)[usable[(slice(None), *cell)]])

@@ -13,8 +13,7 @@ from rnn.study.resampling import pair_signs
 
 Permuted = Callable[[Integers], Floats]
 
-_ENTRIES = 20_000_000  # of a working array
-_CACHED = 500_000  # of one that should stay in the processor's cache
+_CACHED = 500_000  # entries of a working array that should stay in the processor's cache
 _TIE = 1e-9  # correlations closer than this are equal
 
 
@@ -236,7 +235,7 @@ def permutation_test(
     pooled = np.abs(np.where(known, weights * values, 0.0).sum(axis=0)) - _TIE
     beyond, squares = np.zeros(values.shape), np.zeros(values.shape)
     pooled_beyond, pooled_squares = np.zeros(pooled.shape), np.zeros(pooled.shape)
-    chunk = max(1, min(count, _ENTRIES // (8 * pooled.size)))
+    chunk = max(1, min(count, _CACHED // (4 * pooled.size)))
     for start in range(0, count, chunk):
         m = min(chunk, count - start)
         mean = np.zeros((m, *pooled.shape))

@@ -28,7 +28,7 @@ class RandomEffects:
         Two-sided p-value of "the mean is 0".
     tau2 : ndarray
         Variance of the true values between blocks, by DerSimonian and Laird.
-    I2 : ndarray
+    i2 : ndarray
         max(0, (Q - k + 1)/Q): share of the variance between the estimates that chance within blocks does not
         explain.
     new_lower, new_upper : ndarray
@@ -43,7 +43,7 @@ class RandomEffects:
     upper: Floats
     p: Floats
     tau2: Floats
-    I2: Floats
+    i2: Floats
     new_lower: Floats
     new_upper: Floats
     blocks: NDArray[np.int64]
@@ -85,15 +85,17 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
     -----
     With fixed weights a = 1/v: Q = sum a (y - sum(a y)/sum(a))^2 and
     tau2 = max(0, (Q - k + 1)/(sum(a) - sum(a^2)/sum(a))) (DerSimonian and Laird). The standard error is that
-    of Hartung and Knapp with the correction that never makes it smaller than 1/sqrt(sum w):
-    sqrt(max(1, q)/sum(w)), q = sum w (y - mean)^2/(k - 1); interval and p-value by Student's t with k - 1
-    degrees of freedom. The interval of a new block is mean +- t sqrt(tau2 + error^2) with k - 2 degrees of
-    freedom (Higgins, Thompson and Spiegelhalter); with fewer than ten blocks it tends to be too narrow where
-    blocks differ.
+    of Hartung and Knapp, sqrt(q/sum(w)) with q = sum w (y - mean)^2/(k - 1); interval and p-value by
+    Student's t with k - 1 degrees of freedom: exact where the variances are equal and the estimates normal,
+    and with few blocks of very different variance too narrow (Röver, Knapp and Friede). The interval of a new
+    block is mean +- t sqrt(tau2 + error^2) with k - 2 degrees of freedom (Higgins, Thompson and
+    Spiegelhalter); with fewer than ten blocks it tends to be too narrow where blocks differ.
 
     References
     ----------
     DerSimonian and Laird (1986), Meta-analysis in clinical trials, Controlled Clinical Trials 7.
+    Hartung and Knapp (2001), On tests of the overall treatment effect in meta-analysis with normally
+    distributed responses, Statistics in Medicine 20.
     Röver, Knapp and Friede (2015), Hartung-Knapp-Sidik-Jonkman approach and its modification for
     random-effects meta-analysis with few studies, BMC Medical Research Methodology 15.
     Higgins, Thompson and Spiegelhalter (2009), A re-evaluation of random-effects meta-analysis, JRSS A 172.
@@ -122,8 +124,8 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
         w = used / (v + tau2)
         mean = (w * y).sum(axis=0) / w.sum(axis=0)
         q = (w * (y - mean) ** 2).sum(axis=0) / (k - 1)
-        error = np.sqrt(np.maximum(1.0, q) / w.sum(axis=0))
-        I2 = np.where(Q > 0, np.maximum(0.0, (Q - k + 1) / Q), 0.0)
+        error = np.sqrt(q / w.sum(axis=0))
+        i2 = np.where(Q > 0, np.maximum(0.0, (Q - k + 1) / Q), 0.0)
         half = stdtrit(np.maximum(k - 1, 1), 0.5 + level / 2) * error
         new = stdtrit(np.maximum(k - 2, 1), 0.5 + level / 2) * np.sqrt(tau2 + error**2)
         p = 2 * stdtr(np.maximum(k - 1, 1), -np.abs(mean) / error)
@@ -135,7 +137,7 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
         upper=two * (mean + half),
         p=two * p,
         tau2=two * tau2,
-        I2=two * I2,
+        i2=two * i2,
         new_lower=three * (mean - new),
         new_upper=three * (mean + new),
         blocks=k,
@@ -143,18 +145,20 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
 
 
 def pooled_correlations(
-    values: Floats, draws: list[Floats], n: NDArray[np.int64], clusters: NDArray[np.int64], confidence: float
+    values: Floats, deviations: Floats, n: NDArray[np.int64], *, least: Floats, confidence: float = 0.95
 ) -> RandomEffects:
     """Pool rank correlations of blocks by random effects on Fisher's scale, and map back.
 
     Parameters
     ----------
     values : ndarray, shape (blocks, measures, outcomes)
-        Correlations; NaN where there is none.
-    draws : list of ndarray, shape (draws, measures, outcomes)
-        Their resamples, block by block.
-    n, clusters : ndarray of int, as values
-        Number of models and of clusters.
+        Correlations r; NaN where there is none.
+    deviations : ndarray, as values
+        Their standard deviations where measure and outcome have nothing to do with each other (permuted).
+    n : ndarray of int, as values
+        Numbers of models.
+    least : ndarray, as values
+        Variance of z with n independent models.
     confidence : float
         Probability that the intervals are meant to hold the truth with.
 
@@ -165,28 +169,17 @@ def pooled_correlations(
 
     Notes
     -----
-    The variance of z in a block is that of its resamples times k/(k - 1) with k clusters, and at least
-    1/(n - 3): no block counts for more than n independent models would make it. A perfect correlation is
+    On Fisher's scale the variance hardly depends on the correlation, so that of a block is taken to be the
+    permuted one, which knows the clusters, and at least that of independent models. A perfect correlation is
     moved half a swap of neighbours inwards, to 1 - 6/(n^3 - n), so that z is finite.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        edge = 1 - 6 / (n.astype(np.float64) ** 3 - n)
-        z = np.arctanh(np.clip(values, -edge, edge))
-        spread = np.stack([_variance(part, edge[b]) for b, part in enumerate(draws)])
-        variance = np.maximum(spread * clusters / np.maximum(clusters - 1, 1), 1 / np.maximum(n - 3, 1))
-    z[np.isnan(variance)] = np.nan
-    found = random_effects(z, np.where(np.isnan(z), np.nan, variance), confidence=confidence)
+    known = ~np.isnan(values)
+    size = np.maximum(n, 2).astype(np.float64)
+    edge = 1 - 6 / (size**3 - size)
+    z = np.where(known, np.arctanh(np.clip(values, -edge, edge)), np.nan)
+    variance = np.where(known, np.maximum(deviations**2, least), np.nan)
+    found = random_effects(z, variance, confidence=confidence)
     back = {
         name: np.tanh(getattr(found, name)) for name in ("mean", "lower", "upper", "new_lower", "new_upper")
     }
     return dataclasses.replace(found, **back)
-
-
-def _variance(draws: Floats, edge: Floats) -> Floats:
-    # Of Fisher's z over the resamples that had variation; NaN where none had.
-    z = np.arctanh(np.clip(draws, -edge, edge))
-    known = ~np.isnan(z)
-    count = known.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(known, z, 0.0).sum(axis=0) / count
-        return np.asarray(np.where(known, (z - mean) ** 2, 0.0).sum(axis=0) / count)

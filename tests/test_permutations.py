@@ -1,0 +1,129 @@
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnn.study.permutations import (
+    Shuffle,
+    arrangements,
+    log_arrangements,
+    permutation_test,
+    permuted_kendall,
+    permuted_partial,
+    permuted_spearman,
+)
+
+CLUSTERS = st.lists(st.integers(0, 4), min_size=1, max_size=12).map(np.array)
+
+
+def tied(seed, n=9, p=3, q=2):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 6, (n, p)).astype(float), rng.standard_normal((n, q)), rng.standard_normal((n, 1))
+
+
+# Arrangements
+
+
+@given(CLUSTERS)
+def test_whole_clusters_of_equal_size_are_exchanged_in_order(clusters):
+    for order in arrangements(clusters, 20, np.random.default_rng(0)):
+        assert sorted(order) == list(range(len(clusters)))
+        for cluster in np.unique(clusters):
+            own = np.flatnonzero(clusters == cluster)
+            source = np.flatnonzero(clusters == clusters[order[own[0]]])
+            assert list(order[own]) == list(source)
+
+
+def test_every_arrangement_is_as_frequent():
+    orders = arrangements(np.array([0, 0, 1, 1, 2, 2, 3]), 6000, np.random.default_rng(1))
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == 6
+    assert scipy.stats.chisquare(counts).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("clusters", "ways"), [([0, 1, 2, 3], 24), ([0, 0, 1, 1, 2], 2), ([5, 5, 5], 1)])
+def test_number_of_arrangements(clusters, ways):
+    assert np.exp(log_arrangements(np.array(clusters))) == pytest.approx(ways)
+
+
+# Equal to doing it one by one
+
+
+@pytest.mark.parametrize(
+    ("prepare", "correlate"),
+    [(permuted_spearman, scipy.stats.spearmanr), (permuted_kendall, scipy.stats.kendalltau)],
+)
+def test_permuted_correlations_equal_scipy(prepare, correlate):
+    x, y, _ = tied(0)
+    orders = arrangements(np.arange(9), 15, np.random.default_rng(2))
+    found = prepare(x, y)(orders)
+    for m, i, j in np.ndindex(found.shape):
+        assert found[m, i, j] == pytest.approx(correlate(x[:, i], y[orders[m], j]).statistic, abs=1e-12)
+
+
+def test_permuted_partial_correlations_equal_freedman_and_lane_step_by_step():
+    x, y, held = tied(1)
+    orders = arrangements(np.arange(9), 15, np.random.default_rng(3))
+    found = permuted_partial(x, y, held)(orders)
+    ranks_x, ranks_y, ranks_held = (scipy.stats.rankdata(v, axis=0) for v in (x, y, held))
+    design = np.column_stack([np.ones(9), ranks_held])
+
+    def fitted(values):
+        return design @ np.linalg.lstsq(design, values, rcond=None)[0]
+
+    for m, j in itertools.product(range(15), range(2)):
+        fit = fitted(ranks_y[:, j])
+        new = fit + (ranks_y[:, j] - fit)[orders[m]]
+        for i in range(3):
+            left = ranks_x[:, i] - fitted(ranks_x[:, i]), new - fitted(new)
+            assert found[m, i, j] == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("prepare", [permuted_spearman, permuted_kendall])
+def test_p_value_agrees_with_all_permutations(prepare):
+    x, y, _ = tied(4, n=6, p=1, q=1)
+    all_orders = np.array(list(itertools.permutations(range(6))))
+    whole = prepare(x, y)(all_orders)[:, 0, 0]
+    value = whole[0]
+    truth = np.mean(np.abs(whole) >= abs(value) - 1e-12)
+    tested = permutation_test(
+        [[Shuffle(np.arange(6), [0], [0], prepare(x, y))]],
+        np.full((1, 1, 1), value),
+        np.ones((1, 1, 1)),
+        20_000,
+        np.random.default_rng(0),
+    )
+    assert tested.p[0, 0, 0] == pytest.approx(truth, abs=4 * np.sqrt(0.25 / 20_000))
+    assert tested.pooled_p[0, 0] == tested.p[0, 0, 0]
+    assert tested.deviation[0, 0, 0] == pytest.approx(whole.std(), abs=0.01)
+    assert tested.least[0, 0, 0] == pytest.approx(1 / 720)
+
+
+def test_p_is_never_zero_and_no_arrangement_means_one():
+    x = np.arange(8.0)[:, None]
+    free, tied_up = np.arange(8), np.array([0, 1, 1, 2, 2, 2, 2, 2])
+    parts = [[Shuffle(clusters, [0], [0], permuted_spearman(x, x))] for clusters in (free, tied_up)]
+    tested = permutation_test(
+        parts, np.ones((2, 1, 1)), np.full((2, 1, 1), 0.5), 99, np.random.default_rng(0)
+    )
+    assert tested.p[0, 0, 0] == pytest.approx(0.01)
+    assert tested.p[1, 0, 0] == 1.0
+    assert tested.least.ravel() == pytest.approx([0.01, 1.0])
+
+
+def test_what_has_no_correlation_is_not_tested():
+    x, y, _ = tied(5)
+    values = np.full((1, 3, 2), np.nan)
+    values[0, 0, 0] = 0.3
+    tested = permutation_test(
+        [[Shuffle(np.arange(9), [0, 1, 2], [0, 1], permuted_spearman(x, y))]],
+        values,
+        np.where(np.isnan(values), 0.0, 1.0),
+        50,
+        np.random.default_rng(0),
+    )
+    assert np.isnan(tested.p).sum() == 5
+    assert np.isnan(tested.pooled_p).sum() == 5
