@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ def faults_named(folder: Path) -> Iterator[None]:
         name = getattr(error, "sqlite_errorname", "") or ""
         if name.startswith(_DAMAGED):
             raise DamagedStudyError(folder, str(error)) from error
-        if name == "SQLITE_FULL":
+        if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _no_room(folder)):
             raise FullDiskError(folder) from error
         if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")):
             raise OSError(errno.EIO, str(error), str(folder / DATABASE)) from error
@@ -91,6 +92,11 @@ def faults_named(folder: Path) -> Iterator[None]:
         if error.errno in _FULL and not isinstance(error, FullDiskError):
             raise FullDiskError(folder) from error
         raise
+
+
+def _no_room(folder: Path) -> bool:
+    """Whether an error of writing may come from a full disk: SQLite's log and its index say no more."""
+    return shutil.disk_usage(folder).free < 1 << 20
 
 
 def _backup_words(backup: Path) -> str:
