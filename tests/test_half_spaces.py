@@ -57,6 +57,10 @@ def test_the_step_to_a_boundary_within_bounds_is_shortest_in_l2(seed: int) -> No
         constraints={"type": "eq", "fun": lambda d: gap + w @ d, "jac": lambda _: w},
         options={"ftol": 1e-14},
     )
+    assert gap + w @ step == pytest.approx(0, abs=1e-12)
+    assert (point + step).min() >= -1e-15
+    assert (point + step).max() <= 1 + 1e-15
+    assert np.linalg.norm(step) <= np.linalg.norm(solved.x) * (1 + 1e-9)  # the solver is off by about 1e-10
     np.testing.assert_allclose(step, solved.x, atol=1e-6)
 
 
