@@ -82,10 +82,10 @@ def test_nothing_else_changes(cell: str) -> None:
 
 
 def test_constrained_matrices_keep_their_form() -> None:
-    model = model_of("antisymmetric", gamma=0.2)
+    model = model_of("antisymmetric", gamma=0.25)
     normalised(model, "norm", target=1.0)
     W = model.weight_hh_l0.detach()
-    torch.testing.assert_close(W + W.T, -0.4 * torch.eye(12), atol=1e-6, rtol=0)
+    torch.testing.assert_close(W + W.T, -0.5 * torch.eye(12), atol=1e-6, rtol=0)
     model = model_of("lipschitz", gamma=0.2)
     drift = model.drift.weight.detach().clone()
     normalised(model, "radius", target=0.7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -46,11 +48,11 @@ class Orthogonal(nn.Module):
     eigenvalue −1.
     """
 
-    base: Tensor
+    cayley_base: Tensor  # a name of its own: torch's orthogonal matrices have a `base` and other maps
 
     def __init__(self, base: Tensor) -> None:
         super().__init__()
-        self.register_buffer("base", base.detach().clone())
+        self.register_buffer("cayley_base", base.detach().clone())
 
     def forward(self, free: Tensor) -> Tensor:
         """Give Q.
@@ -65,7 +67,7 @@ class Orthogonal(nn.Module):
         Tensor, shape (h, h)
             The matrix.
         """
-        return self.base @ cayley(free)
+        return self.cayley_base @ cayley(free)
 
 
 class SkewMixture(nn.Module):
@@ -79,9 +81,13 @@ class SkewMixture(nn.Module):
         Damping γ.
     """
 
+    beta: Tensor
+    gamma: Tensor
+
     def __init__(self, beta: float, gamma: float) -> None:
         super().__init__()
-        self.beta, self.gamma = beta, gamma
+        self.register_buffer("beta", torch.tensor(float(beta)))  # so that files hold them
+        self.register_buffer("gamma", torch.tensor(float(gamma)))
 
     def forward(self, free: Tensor) -> Tensor:
         """Give W.
@@ -136,11 +142,11 @@ class SchurFactors(nn.Module):
        improving expressivity with transient dynamics", NeurIPS 2019.
     """
 
-    base: Tensor
+    cayley_base: Tensor
 
     def __init__(self, base: Tensor, moduli: Tensor, angles: Tensor) -> None:
         super().__init__()
-        self.register_buffer("base", base.detach().clone())
+        self.register_buffer("cayley_base", base.detach().clone())
         self.skew = nn.Parameter(torch.zeros_like(base))
         self.moduli, self.angles = nn.Parameter(moduli), nn.Parameter(angles)
 
@@ -157,7 +163,7 @@ class SchurFactors(nn.Module):
         Tensor, shape (h, h)
             The matrix.
         """
-        P = self.base @ cayley(self.skew)
+        P = self.cayley_base @ cayley(self.skew)
         return P @ self.triangle(free) @ P.mT
 
     def triangle(self, free: Tensor) -> Tensor:
@@ -194,3 +200,52 @@ class SchurFactors(nn.Module):
         """
         free.mul_(factor)
         self.moduli.mul_(factor)
+
+
+KEPT = {
+    frozenset({"original", "0.cayley_base"}): Orthogonal,
+    frozenset({"original", "0.beta", "0.gamma"}): SkewMixture,
+    frozenset({"original", "0.cayley_base", "0.skew", "0.moduli", "0.angles"}): SchurFactors,
+}  # what a state_dict holds of each, under ``parametrizations.weight_hh_l0.``
+
+
+@torch.no_grad()
+def constrained_matrix(parts: Mapping[str, Tensor]) -> Tensor:
+    """Give the matrix that a constraint makes of what a state_dict holds of it.
+
+    Parameters
+    ----------
+    parts : mapping of str to Tensor
+        By name, one of the sets in `KEPT`, all in one precision, float32 or float64.
+
+    Returns
+    -------
+    Tensor, shape (h, h)
+        The matrix.
+
+    Raises
+    ------
+    ValueError
+        If their shapes do not fit each other.
+    """
+    kind, free = KEPT[frozenset(parts)], parts["original"]
+    link: nn.Module
+    if kind is SkewMixture:
+        link = SkewMixture(0.0, 0.0)
+    elif kind is Orthogonal:
+        link = Orthogonal(torch.empty_like(free))
+    else:
+        pairs = len(free) // 2
+        link = SchurFactors(torch.empty_like(free), free.new_empty(len(free) - pairs), free.new_empty(pairs))
+    link.to(free)
+    state = link.state_dict()
+    given = {name.removeprefix("0."): part for name, part in parts.items() if name != "original"}
+    if (
+        free.ndim != 2
+        or len(set(free.shape)) != 1
+        or any(state[k].shape != v.shape for k, v in given.items())
+    ):
+        shapes = {name: tuple(part.shape) for name, part in parts.items()}
+        raise ValueError(f"the parts of a constrained matrix have shapes that do not fit: {shapes}")
+    link.load_state_dict(given)
+    return link(free)

@@ -127,5 +127,5 @@ def _constrained(module: nn.Module, name: str, title: str) -> ScalableMatrix:
         )
     free = chain.original
     assert isinstance(free, Tensor)
-    held = link.gamma if isinstance(link, SkewMixture) else 0.0
+    held = float(link.gamma) if isinstance(link, SkewMixture) else 0.0
     return ScalableMatrix(title, lambda: getattr(module, name), lambda factor: link.scale(free, factor), held)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rnn.networks.parametrizations import KEPT, constrained_matrix
 from rnn.reading.tensors import NotUnderstoodError, Stored, Tensors
 
 _WRAPPER = re.compile(
@@ -75,7 +76,8 @@ def whole_weights(table: Tensors) -> tuple[dict[str, Weight], Listed]:
     Formulas, in the precision of the file: weight_norm v g / ‖v‖, the norm over all axes along which g has
     one entry; spectral_norm W / (u* W v), W with its output axis first; pruning W mask; integers and float8
     beside scales (q - zero point) scale, by rows, columns or blocks, and beside ``SCB`` q SCB / 127 by rows;
-    ``weight_hh_l0_raw`` (dropped connections) is the weight itself. A chain of parametrisations leaves no
+    ``weight_hh_l0_raw`` (dropped connections) is the weight itself; constrained cells of our own as in
+    `rnn.networks.parametrizations`. A chain of parametrisations leaves no
     trace of a link without tensors: the reading is named in `Stored.where`.
     """
     weights = _bare(table)
@@ -154,6 +156,8 @@ def _composition(parts: dict[str, Weight], kind: str) -> tuple[Callable[[], Tens
     if given == {"orig", "mask"} and parts["orig"].shape == parts["mask"].shape:
         W, mask = parts["orig"], parts["mask"]
         return lambda: (values := _floats(W)) * mask.stored.read().to(values.dtype), W.shape
+    if given in KEPT:
+        return lambda: _constrained({part: parts[part] for part in given}), parts["original"].shape
     if given == {"raw"}:
         return parts["raw"].stored.read, parts["raw"].shape
     if "codes" in given and len(given) == 2:
@@ -197,6 +201,16 @@ def _spectral_axis(W: tuple[int, ...], u: tuple[int, ...], v: tuple[int, ...], k
 def _spectrally_normalised(W: Tensor, u: Tensor, v: Tensor, axis: int) -> Tensor:
     matrix = W.movedim(axis, 0).reshape(W.shape[axis], -1)
     return W / torch.dot(u, torch.mv(matrix, v))
+
+
+def _constrained(parts: dict[str, Weight]) -> Tensor:
+    """Compose a matrix of one of our own cells."""
+    values = {name: _floats(part) for name, part in parts.items()}
+    precision = torch.promote_types(values["original"].dtype, torch.float32)
+    try:
+        return constrained_matrix({name: value.to(precision) for name, value in values.items()})
+    except (ValueError, RuntimeError) as reason:  # torch's, of a singular matrix
+        raise NotUnderstoodError(str(reason).partition("\n")[0]) from None
 
 
 def _rescaled(parts: dict[str, Weight], sort: str) -> Tensor:
