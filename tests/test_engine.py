@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,58 @@ def test_a_worker_has_one_thread():
     assert run_trials(threads, [0])[0].value == (1, 1)
 
 
+def test_an_executor_of_the_caller_gives_the_same_and_stays_open():
+    seeds = list(range(4))
+    seen = []
+    own = run_trials(numbers, seeds, workers=1)
+    with ThreadPoolExecutor(3) as pool:
+        theirs = run_trials(numbers, seeds, executor=pool, progress=lambda *what: seen.append(what[:2]))
+        assert pool.submit(abs, -1).result() == 1
+    assert [result.value for result in theirs] == [result.value for result in own]
+    assert [result.index for result in theirs] == seeds
+    assert seen == [(done, 4) for done in range(1, 5)]
+
+
+def alone(seconds):
+    with COUNT_LOCK:
+        COUNTS.append(COUNTS[-1] + 1)
+    time.sleep(seconds)
+    with COUNT_LOCK:
+        COUNTS.append(COUNTS[-1] - 1)
+    return threads(seconds)
+
+
+COUNT_LOCK, COUNTS = threading.Lock(), [0]
+
+
+def test_trials_in_one_process_run_one_at_a_time_on_one_thread(monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with ThreadPoolExecutor(3) as pool:
+        results = run_trials(alone, [0.02] * 6, executor=pool)
+    assert [result.value for result in results] == [(1, 1)] * 6
+    assert max(COUNTS) == 1
+    assert torch.get_num_threads() == before
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_failures_in_an_executor_are_recorded_and_what_has_not_begun_is_taken_back():
+    def stop(*_):
+        raise RuntimeError("enough")
+
+    with ThreadPoolExecutor(1) as pool:
+        results = run_trials(troubled, ["a", "raise", "exit"], executor=pool)
+        assert [result.error for result in results] == ["", "ValueError: this one is wrong", "SystemExit: 3"]
+        start = time.perf_counter()
+        with pytest.raises(RuntimeError, match="enough"):
+            run_trials(time.sleep, [0.01, 0.3, 60, 60], executor=pool, progress=stop)
+    assert time.perf_counter() - start < 20
+
+
 def test_nothing_to_do():
     assert run_trials(numbers, []) == []
 
@@ -108,6 +162,10 @@ def test_refusals():
         run_trials(numbers, [1], workers=0)
     with pytest.raises(TypeError, match="workers"):
         run_trials(numbers, [1], workers="two")
+    with pytest.raises(TypeError, match=r"executor is a str; expected .*client.get_executor"):
+        run_trials(numbers, [1], executor="tcp://here")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="both given"):
+        run_trials(numbers, [1], executor=pool, workers=1)
 
 
 def script(tmp_path, body):

@@ -107,7 +107,7 @@ def test_failed_trials_are_recorded_and_retried_on_request(tmp_path, threads, mo
         STUDY, out, function=once_in_trouble, executor=threads, progress=lambda *a: seen.append(a[2])
     )
     assert (status.done, status.failed, status.pending) == (4, 2, 0)
-    label = "digits gru h32 gain 1 none adam lr 0.005 seed 1"
+    label = "digits gru h32 gain 1 none adamw lr 0.005 seed 1"
     assert status.failures[0] == (label, "RuntimeError: not yet")
     assert repr(status) == f"Study 's' in {out}: 4 of 6 trials finished, 2 failed"
     assert [one.error for one in seen if one.error] == ["RuntimeError: not yet"] * 2
@@ -166,7 +166,7 @@ def test_another_terminal_sees_the_run(tmp_path):
 
 def test_tasks_without_data_are_listed_and_the_others_run(tmp_path, threads, monkeypatch):
     monkeypatch.delenv("SPECTRA_DATA", raising=False)
-    monkeypatch.setattr(runs, "_EXPERIMENT", "toy_trials:cheap")
+    monkeypatch.setattr(runs, "run_trial", cheap)
     study = study_from({"name": "m", "grid": {"task": ["digits", "ecg5000"], "cell": "gru", "seeds": 2}})
     status = run_study(study, tmp_path, executor=threads)
     assert (status.done, status.pending, status.absent, status.complete) == (2, 2, 2, False)

@@ -9,15 +9,15 @@ from typing import Any
 
 from rnn.attacking.threats import NORMS
 from rnn.attacks import ATTACKS
-from rnn.models import CELLS
+from rnn.constraints import KINDS
+from rnn.learning.records import OPTIMISERS
+from rnn.networks.cell_kinds import cell_names
 from rnn.study.settings import Check, Settings, each, known_name
 from rnn.study.toml_places import KeyPath
 from rnn.tasks import task_names
 from spectra.checks import non_negative, positive, whole_number
 
-KINDS = ("radius", "radius-power", "radius-rayleigh", "norm")
 NORMALISATIONS = ("none", *KINDS, *(f"{kind}-during" for kind in KINDS))
-OPTIMISERS = ("adam", "sgd", "rmsprop")
 MOST = 100_000  # points of one grid
 
 
@@ -42,7 +42,7 @@ def _budgets(value: Any, name: str) -> tuple[tuple[str, tuple[float, ...]], ...]
 
 AXES: dict[str, Check] = {
     "task": known_name(task_names),
-    "cell": known_name(lambda: CELLS),
+    "cell": known_name(cell_names),
     "hidden": _whole(1),
     "gain": positive,
     "normalisation": known_name(lambda: NORMALISATIONS),

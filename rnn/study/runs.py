@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib
 import os
-import pkgutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -17,6 +16,7 @@ from rnn.study.backups import restore_database, write_backup
 from rnn.study.configuration import StudyConfig, read_study, study_again
 from rnn.study.database import DATABASE
 from rnn.study.engine import checked_workers, each_trial
+from rnn.study.experiment import run_trial
 from rnn.study.locks import folder_lock
 from rnn.study.recording import Progress, Recorder
 from rnn.study.status import StudyStatus, reading, study_status
@@ -27,7 +27,6 @@ from rnn.tasks import load_task
 from spectra.checks import whole_number
 
 TrialFunction = Callable[[Trial], TrialOutcome]
-_EXPERIMENT = "rnn.study.experiment:run_trial"
 
 
 def run_study(
@@ -194,7 +193,7 @@ def _work(
     try:
         recorder.show()
         each_trial(
-            _with_modules(function or pkgutil.resolve_name(_EXPERIMENT), trials),
+            _with_modules(function or run_trial, trials),
             trials,
             executor=executor,
             workers=workers,

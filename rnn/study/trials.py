@@ -71,7 +71,7 @@ class Trial:
     gain: float = 1.0
     normalisation: str = "none"
     target: float = 1.0
-    optimiser: str = "adam"
+    optimiser: str = "adamw"
     learning_rate: float = 5e-3
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
