@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from rnn.attacking.bench import checked_bench, checked_bounds, undisturbed
 from rnn.attacking.first_looks import first_look
+from rnn.attacking.repeats import repeated, unsteady
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import AttackStrength, Watch, lead
 from rnn.attacking.threats import FRAMES, NORMS, Threat
 from rnn.attacking.verdicts import AttackResult, RobustnessCurve
 from rnn.attacks import ATTACKS, Attack
-from spectra.checks import generator, non_negative, one_of, real_number
+from spectra.checks import generator, non_negative, one_of, real_number, whole_number
 from spectra.errors import AccuracyWarning
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,7 @@ def attack(
     wrong_share: float = 0.0,
     rng: int | np.random.Generator = 0,
     batch_size: int | None = None,
+    repeats: int = 1,
     **options: Any,
 ) -> AttackResult:
     """Attack a model: find δ with ‖δ‖ <= budget so that the answer at x + δ is wrong.
@@ -82,6 +84,9 @@ def attack(
         Determines random numbers, example by example.
     batch_size : int, optional
         Examples at a time, to bound memory; None takes all together. It changes the result by rounding only.
+    repeats : int
+        How often the attack is run, each time from the start with further random numbers, at as many times
+        the cost. An example counts as turned if any run turned it, and the record says how far they agree.
     **options
         Options of the method (`steps`, `step_size`, `rounds` of "pgd").
 
@@ -94,7 +99,8 @@ def attack(
     -----
     AccuracyWarning
         If there are signs that the attack was weak (`AttackResult.strength`), so that the accuracy under it
-        says little; or if the model has no gradients, and Square took the place of the method.
+        says little; if the model answers differently when asked twice; or if it has no gradients, and Square
+        took the place of the method.
 
     Raises
     ------
@@ -121,6 +127,7 @@ def attack(
     """
     chosen = _built_attack(method, options)
     threat = _threat(norm, budget, bounds, frames)
+    repeats = whole_number(repeats, "repeats")
     _check_for_attacks(model, x, frames)
     bench = checked_bench(
         model,
@@ -140,9 +147,11 @@ def attack(
         stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
         alive = first.right.nonzero()[:, 0]
         method, chosen = _usable(stage, alive, method, chosen)
-        outcome = stage.run(chosen, alive)
+        runs = repeated(stage, chosen, alive, repeats)
+        outcome = runs.outcome
         again = (outcome.right & first.right).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
         missed, stuck = stage.overlooked(again)
+        wavering = unsteady(bench, first.scores)
     perturbed, right = outcome.perturbed, first.right.cpu().numpy()
     success = ~(outcome.right.cpu().numpy() & right)
     result = AttackResult(
@@ -162,6 +171,9 @@ def attack(
         missed=missed.cpu().numpy(),
         turned=np.array(outcome.turned, dtype=np.int64),
         frames=frames,
+        robust_counts=np.array(runs.robust, dtype=np.int64),
+        times=runs.times.cpu().numpy(),
+        unsteady=wavering.cpu().numpy(),
     )
     _warn_if_weak(result.strength, f"{method} at {norm} {threat.budget:g}")
     return result
@@ -264,22 +276,28 @@ def robustness(
         first = first_look(bench, _losses(chosen, sizes, frames))
         watch = Watch(lead(first.scores, bench.truth))
         minimal = torch.where(first.right, np.inf, 0.0).double()
-        strengths: dict[float, AttackStrength] = {}
-        for size in sizes:
+        counts = np.zeros((3, len(sizes), len(chosen)), dtype=np.int64)  # turned, in the last round, rounds
+        signs = np.zeros((4, len(sizes)), dtype=np.int64)
+        for b, size in enumerate(sizes):
             threat = _threat(norm, size, bounds, frames)
             stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
-            for name, built in chosen.items():
+            for m, (name, built) in enumerate(chosen.items()):
                 alive = minimal.isinf().nonzero()[:, 0]
                 method = _usable(stage, alive, name, built)[1]
-                minimal[~stage.run(method, alive).right & minimal.isinf()] = size
-            alive = minimal.isinf().nonzero()[:, 0]
-            strengths[size] = _strength(stage, int(first.right.sum()), alive, chosen)
-    for size, strength in strengths.items():
+                outcome = stage.run(method, alive)
+                turned = ~outcome.right & minimal.isinf()
+                minimal[turned] = size
+                counts[:, b, m] = int(turned.sum()), outcome.turned[-1], method.rounds
+            signs[:, b] = _signs(stage, minimal.isinf().nonzero()[:, 0], chosen)
+        wavering = int(unsteady(bench, first.scores).sum())
+    smallest = minimal.cpu().numpy()
+    queries = watch.queries.cpu().numpy()
+    curve = _curve(sizes, smallest, list(chosen), norm, level, queries, counts, signs, wavering)
+    for size, strength in zip(sizes, curve.strengths, strict=True):
         if strength.signs:
             _warn_if_weak(strength, f"the worst of {', '.join(chosen)} at {norm} {size:g}")
             break
-    smallest = minimal.cpu().numpy()
-    return _curve(sizes, smallest, list(chosen), norm, level, watch.queries.cpu().numpy())
+    return curve
 
 
 def _threat(norm: str, budget: float, bounds: object, frames: str) -> Threat:
@@ -342,13 +360,12 @@ def _warn_if_weak(strength: AttackStrength, what: str) -> None:
         warnings.warn(f"{what} may be weak: {strength}", AccuracyWarning, stacklevel=3)
 
 
-def _strength(stage: Stage, attacked: int, alive: Tensor, names: Iterable[str]) -> AttackStrength:
-    """Give what speaks against several attacks together, from those that still stand after all of them."""
+def _signs(stage: Stage, alive: Tensor, names: Iterable[str]) -> list[int]:
+    """Count those that still stand after several attacks: flat, broken, stuck, missed."""
     look = any(_looks_again(stage, name) for name in names)
     missed, stuck = stage.overlooked(alive if look else alive[:0])
-    counts = (stage.watch.flat[alive], stage.watch.broken[alive], stuck, missed)
-    flat, broken, stuck_count, missed_count = (int(sign.sum()) for sign in counts)
-    return AttackStrength(attacked, len(alive), flat, broken, stuck_count, missed_count, rounds=1, last=0)
+    signs = (stage.watch.flat[alive], stage.watch.broken[alive], stuck, missed)
+    return [int(sign.sum()) for sign in signs]
 
 
 def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:
@@ -386,7 +403,15 @@ def _checked_budgets(budgets: object) -> list[float]:
 
 
 def _curve(
-    sizes: list[float], minimal: Floats, methods: list[str], norm: str, level: float, queries: Ints
+    sizes: list[float],
+    minimal: Floats,
+    methods: list[str],
+    norm: str,
+    level: float,
+    queries: Ints,
+    counts: Ints,
+    signs: Ints,
+    wavering: int,
 ) -> RobustnessCurve:
     from scipy.stats import binomtest
 
@@ -402,4 +427,12 @@ def _curve(
         norm=norm,
         level=float(level),
         queries=queries,
+        rounds=counts[2].max(axis=0),
+        turned=counts[0],
+        last=counts[1],
+        flat=signs[0],
+        broken=signs[1],
+        stuck=signs[2],
+        missed=signs[3],
+        unsteady=wavering,
     )

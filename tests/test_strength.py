@@ -1,6 +1,7 @@
 """An attack that is too weak says so: masked or broken gradients, points missed, rounds that still help."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 import rnn.attacks
 from rnn.attacking.strength import AttackStrength, lead
-from rnn.attacking.verdicts import AttackResult
+from rnn.attacking.verdicts import AttackResult, RobustnessCurve
 from rnn.attacks import FGSM, PGD
 from rnn.harness import attack, robustness
 from rnn.models import ModelConfig, build_model
@@ -42,6 +43,12 @@ class Defended(nn.Module):
             return z * 1e4
         if self.kind == "reversed gradient":
             return 2 * z.detach() - z
+        if self.kind == "NaN gradient":  # 0 times infinity, where x is 0
+            return z + 0 * x.flatten(1)[:, :10].abs().sqrt()
+        if self.kind == "noise":
+            return z + 0.3 * torch.randn_like(z)
+        if self.kind == "detached frames":
+            return self.inner(torch.cat((x[:, :7].detach(), x[:, 7:]), 1))
         if self.kind == "infinite gradient":
             return z + 1e-3 * x.flatten(1)[:, :10].abs().sqrt()  # steep where x is 0
         return z
@@ -77,11 +84,107 @@ def test_a_gradient_that_points_downhill_is_noticed() -> None:
     assert result.strength.stuck > 0.5 * result.strength.resisted
 
 
-def test_infinite_gradients_are_taken_as_zero_and_noticed() -> None:
+@pytest.mark.parametrize("method", ["fgsm", "pgd", "apgd-ce", "fab"])
+@pytest.mark.parametrize("kind", ["infinite gradient", "NaN gradient"])
+def test_broken_gradients_are_taken_as_zero_and_noticed(kind: str, method: str) -> None:
     with pytest.warns(AccuracyWarning, match="met NaN or infinite gradients, taken as 0"):
-        result = struck("infinite gradient")
-    assert result.strength.broken > 0
+        result = struck(kind, method)
+    assert result.strength.broken > 0.5 * result.strength.resisted > 0
     assert result.perturbed.isfinite().all()
+
+
+def test_gradients_cut_off_in_part_give_no_sign_but_square_finds_more() -> None:
+    """A gradient that is exact for one frame and 0 for others looks like that of a network that is so."""
+    weak = struck("detached frames", budget=0.1)
+    strong = struck("detached frames", "square", budget=0.1, steps=200)
+    assert 2 * weak.fooled.sum() < strong.fooled.sum() <= struck("none", budget=0.1).fooled.sum()
+
+
+# Models that answer differently when asked again
+
+
+@pytest.mark.parametrize("method", ["fgsm", "noise-gaussian"])
+def test_a_model_that_draws_random_numbers_is_noticed(method: str) -> None:
+    said = "80 clean inputs with different scores: it draws random numbers or remembers, so that the verdict"
+    with pytest.warns(AccuracyWarning, match=said):
+        result = struck("noise", method)
+    assert result.unsteady.all()
+    assert result.strength.unsteady == 80
+    again = pytest.warns(AccuracyWarning, match=said)
+    with again:
+        np.testing.assert_array_equal(struck("noise", method).success, result.success)  # the seed draws it
+    with pytest.warns(AccuracyWarning, match=said):
+        curve = robustness(Defended("noise"), X, Y, methods=[method], norm="linf", budgets=[0.0, 0.05])
+    assert curve.unsteady == 80
+
+
+class Remembering(nn.Module):
+    """Counts its calls, and lets the count into every fourth answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = MODEL
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        z = self.inner(x)
+        return z + self.calls * 1e-2 * (torch.arange(len(x)) % 4 == 0)[:, None] * torch.eye(10)[0]
+
+
+def test_a_model_that_remembers_is_noticed_example_by_example() -> None:
+    with pytest.warns(AccuracyWarning, match="20 clean inputs with different scores"):
+        result = attack(Remembering(), X, Y, method="fgsm", norm="linf", budget=0.02)
+    np.testing.assert_array_equal(result.unsteady, np.arange(80) % 4 == 0)
+
+
+def test_dropout_and_rounding_are_no_sign_of_it() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)).train()
+    result = attack(model, X, Y, method="fgsm", norm="linf", budget=0.02, batch_size=7)
+    assert not result.unsteady.any()
+
+
+# Repeats
+
+
+def test_repeats_are_runs_of_their_own_and_count_together() -> None:
+    given = {"budget": 0.06, "steps": 3, "rounds": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AccuracyWarning)
+        alone, three = struck("none", **given), struck("none", repeats=3, **given)
+        assert "repeats" not in str(alone)
+        assert str(three).endswith(
+            f"repeats alone leave {', '.join(map(str, three.robust_counts))} right, "
+            f"together {(~three.success).sum()}"
+        )
+    assert three.robust_counts[0] == alone.robust_counts[0] == (~alone.success).sum()
+    assert (~three.success).sum() <= three.robust_counts.min()
+    assert len({*three.robust_counts}) > 1  # they differ
+    np.testing.assert_array_equal(three.fooled, three.times > 0)
+    np.testing.assert_array_equal(alone.times, alone.fooled)
+    assert three.times.sum() == 3 * alone.clean_correct.sum() - (three.robust_counts).sum()
+    assert three.success[alone.success].all()
+    assert torch.equal(three.perturbed[alone.fooled], alone.perturbed[alone.fooled])
+    assert three.strength.repeats == 3
+    assert three.strength.once == (three.times == 1).sum()
+    with torch.no_grad():
+        np.testing.assert_array_equal((MODEL(three.perturbed).argmax(1) != Y).numpy(), three.success)
+
+
+def test_repeats_of_what_draws_nothing_agree() -> None:
+    once, result = struck("none", "fgsm"), struck("none", "fgsm", repeats=2)
+    np.testing.assert_array_equal(result.queries, 2 * once.queries)
+    assert len({*result.robust_counts}) == 1
+    assert set(result.times) == {0, 2}
+    assert result.strength.once == 0
+    with pytest.raises(ValueError, match="repeats"):
+        struck("none", "fgsm", repeats=0)
+
+
+def test_repeats_that_find_others_say_that_more_would() -> None:
+    with pytest.warns(AccuracyWarning, match="were turned by only one of 2 repeats, so that one more may"):
+        result = struck("none", "noise-uniform", budget=0.3, repeats=2, rounds=1)
+    assert result.strength.once > 0.04 * result.strength.attacked
 
 
 class Idle(PGD):
@@ -117,6 +220,11 @@ def test_a_sign_counts_from_two_percent_on() -> None:
         assert dataclasses.replace(none, **{name: 2}).signs == ()
         (sign,) = dataclasses.replace(none, **{name: 3}).signs
         assert " 3 " in f" {sign} "
+    assert dataclasses.replace(none, unsteady=2).signs == ()
+    assert "answers 3 clean inputs" in dataclasses.replace(none, unsteady=3).signs[0]
+    assert dataclasses.replace(none, once=8, repeats=4).signs == ()
+    (sign,) = dataclasses.replace(none, once=9, repeats=3).signs
+    assert "9 examples were turned by only one of 3 repeats, so that one more may turn about 3 others" in sign
     few = dataclasses.replace(none, attacked=10)
     assert dataclasses.replace(few, last=1).signs == ()
     assert len(dataclasses.replace(few, missed=1).signs) == len(dataclasses.replace(few, last=2).signs) == 1
@@ -130,8 +238,10 @@ def test_queries_are_counted_example_by_example(batch_size: int | None) -> None:
     assert result.turned.tolist() == [result.fooled.sum()]
     rounds = struck("none", "pgd", steps=4, rounds=3, batch_size=batch_size)
     assert rounds.turned.sum() == rounds.fooled.sum()
-    assert (rounds.queries[~rounds.success] == 3 * 5).all()
-    assert (rounds.gradients[~rounds.success] == 3 * 4).all()
+    resisted = ~rounds.success
+    assert (rounds.queries[resisted] == rounds.gradients[resisted] + 3).all()  # a last look in each round
+    assert rounds.gradients[resisted].min() >= 3 * 2  # who is hopeless leaves from the second step on
+    assert rounds.gradients[resisted].max() == 3 * 4
     assert (rounds.queries[rounds.fooled] >= 2).all()
 
 
@@ -156,6 +266,35 @@ def test_a_curve_of_weak_attacks_says_so_once(methods: list[str]) -> None:
         robustness(Defended("quantised logits"), X, Y, methods=methods, **given)
     assert len(seen) == 1
     robustness(MODEL, X, Y, methods=methods, **given)  # a warning would be an error
+
+
+def test_a_curve_carries_its_signs_by_method_and_budget(tmp_path: Path) -> None:
+    given = {"norm": "linf", "bounds": DIGITS.bounds, "budgets": [0.0, 0.04, 0.08]}
+    with pytest.warns(AccuracyWarning, match="gradient of exactly 0"):
+        curve = robustness(Defended("quantised logits"), X, Y, methods=["fgsm", "pgd"], **given)
+    attacked = int((curve.minimal_budget > 0).sum())
+    assert curve.rounds.tolist() == [1, 5]
+    assert curve.turned.shape == curve.last.shape == (3, 2)
+    assert (curve.last <= curve.turned).all()
+    for b, size in enumerate(curve.budgets):
+        assert curve.turned[b].sum() == (curve.minimal_budget == size).sum() * (size > 0)
+        assert curve.strengths[b].resisted == (curve.minimal_budget > size).sum()
+        assert curve.strengths[b].attacked == attacked
+    assert curve.strengths[0].signs == ()
+    assert curve.strengths[2].flat > 0.5 * curve.strengths[2].resisted > 0
+    curve.save(tmp_path / "curve.npz")
+    assert RobustnessCurve.load(tmp_path / "curve.npz").strengths == curve.strengths
+    with np.load(tmp_path / "curve.npz", allow_pickle=False) as file:
+        np.savez(tmp_path / "older.npz", **{name: file[name] for name in file.files if name != "flat"})
+    assert RobustnessCurve.load(tmp_path / "older.npz").strengths == ()
+
+
+def test_a_curve_says_whose_last_round_still_turned_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rnn.attacks.ATTACKS, "pgd", Late)
+    given = {"norm": "linf", "bounds": DIGITS.bounds, "budgets": [0.05]}
+    with pytest.warns(AccuracyWarning, match="the last of 5 rounds still turned"):
+        curve = robustness(MODEL, X, Y, methods=["noise-uniform", "pgd"], **given)
+    assert curve.strengths[0].last == curve.last[0, 1] == curve.turned[0, 1] > 3
 
 
 def test_strength_is_saved_and_an_older_file_has_none(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ class AttackStrength:
         Rounds of the attack.
     last : int
         Examples that the last of several rounds still turned.
+    repeats : int
+        How often the attack was run with independent random numbers.
+    once : int
+        Examples that just one of several repeats turned.
+    unsteady : int
+        Examples whose clean scores differ between two passes: the model draws random numbers, or remembers.
     """
 
     attacked: int
@@ -50,12 +56,17 @@ class AttackStrength:
     missed: int
     rounds: int
     last: int
+    repeats: int = 1
+    once: int = 0
+    unsteady: int = 0
 
     @property
     def signs(self) -> tuple[str, ...]:
         """One sentence for each sign of weakness met at more than 2 % of the attacked examples.
 
-        A single example that the last round turned is no sign.
+        A single example that the last round turned is no sign. One more repeat is expected to turn about as
+        many further examples as there are of those that just one repeat turned, over the number of repeats
+        (Good and Turing's estimate of what was not yet seen).
         """
         those = f"of the {self.resisted} examples that stayed right"
         signs = {
@@ -67,6 +78,12 @@ class AttackStrength:
             f"the last of {self.rounds} rounds still turned {self.last} examples, take more": self.last
             if self.last > 1
             else 0,
+            f"{self.once} examples were turned by only one of {self.repeats} repeats, so that one more may "
+            f"turn about {self.once / self.repeats:.0f} others": self.once / self.repeats
+            if self.once > 1
+            else 0,
+            f"asked twice, the model answers {self.unsteady} clean inputs with different scores: it draws "
+            "random numbers or remembers, so that the verdict is one draw of many": self.unsteady,
         }
         return tuple(sign for sign, count in signs.items() if count > _NOTICED * self.attacked)
 

@@ -52,6 +52,13 @@ class AttackResult(Record):
         Examples turned in each round.
     frames : {"all", "each", "worst"}
         What the budget was for: all frames together, each of them, or any one.
+    robust_counts : ndarray of int, shape (repeats,)
+        Examples that stay right under each repeat alone; under all together it is the number of False in
+        `success`.
+    times : ndarray of int, shape (N,)
+        How many of the repeats turned an example.
+    unsteady : ndarray of bool, shape (N,)
+        Whose clean scores differ when the model is asked again.
     """
 
     success: Bools
@@ -70,6 +77,9 @@ class AttackResult(Record):
     missed: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     turned: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     frames: str = "all"
+    robust_counts: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    times: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    unsteady: Bools = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     @property
     def strength(self) -> AttackStrength:
@@ -88,6 +98,9 @@ class AttackResult(Record):
             missed=missed,
             rounds=len(self.turned),
             last=int(self.turned[-1]) if len(self.turned) > 1 and resisted else 0,
+            repeats=max(len(self.robust_counts), 1),
+            once=int((self.times == 1).sum()) if len(self.robust_counts) > 1 and resisted else 0,
+            unsteady=int(self.unsteady.sum()),
         )
 
     @property
@@ -145,11 +158,15 @@ class AttackResult(Record):
 
     def __str__(self) -> str:
         """One line."""
-        return (
+        text = (
             f"{self.method} at {self.norm} {self.budget:g}{_WHERE[self.frames]}: {self.fooled.sum()} of "
             f"{self.clean_correct.sum()} correct predictions fooled, "
             f"robust accuracy {1 - self.success_rate:.1%} (clean {self.clean_accuracy:.1%})"
         )
+        if len(self.robust_counts) > 1:
+            alone = ", ".join(map(str, self.robust_counts))
+            text += f"; repeats alone leave {alone} right, together {(~self.success).sum()}"
+        return text
 
     __repr__ = __str__
 
@@ -177,6 +194,15 @@ class RobustnessCurve(Record):
         Coverage of the intervals.
     queries : ndarray of int, shape (N,)
         Forward passes that all methods at all budgets together spent on each example.
+    rounds : ndarray of int, shape (M,)
+        Rounds of each method.
+    turned, last : ndarray of int, shape (B, M)
+        Examples that each method turned at each budget, of those which the budgets and methods before had
+        left; and how many of them in its last round.
+    flat, broken, stuck, missed : ndarray of int, shape (B,)
+        Signs of weakness among the examples that still stood after all methods; see `strengths`.
+    unsteady : int
+        Examples whose clean scores differ when the model is asked again.
     """
 
     budgets: Floats
@@ -188,11 +214,45 @@ class RobustnessCurve(Record):
     norm: str
     level: float
     queries: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    rounds: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    turned: Ints = dataclasses.field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    last: Ints = dataclasses.field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    flat: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    broken: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    stuck: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    missed: Ints = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    unsteady: int = 0
 
     @property
     def clean_accuracy(self) -> float:
         """Share of examples predicted correctly without any attack."""
         return float((self.minimal_budget > 0).mean())
+
+    @property
+    def strengths(self) -> tuple[AttackStrength, ...]:
+        """For each budget, what speaks against all methods together; empty if read from an older file.
+
+        `last` and `rounds` are those of the method whose last of several rounds turned most.
+        """
+        found = []
+        for b, budget in enumerate(self.budgets if len(self.flat) else ()):
+            resisted = int((self.minimal_budget > budget).sum())
+            lasts = np.where((self.rounds > 1) & (resisted > 0), self.last[b], 0)
+            most = int(lasts.argmax())
+            found.append(
+                AttackStrength(
+                    attacked=int((self.minimal_budget > 0).sum()),
+                    resisted=resisted,
+                    flat=int(self.flat[b]),
+                    broken=int(self.broken[b]),
+                    stuck=int(self.stuck[b]),
+                    missed=int(self.missed[b]),
+                    rounds=int(self.rounds[most]),
+                    last=int(lasts[most]),
+                    unsteady=self.unsteady,
+                )
+            )
+        return tuple(found)
 
     def __str__(self) -> str:
         """One line."""
