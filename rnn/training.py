@@ -1,116 +1,45 @@
-"""Training of a model on a task, and checkpoints that hold weights and configuration together."""
+"""Training of a model on a task; the door to its settings and to checkpoints."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
-import pickle
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from rnn.models import FeedForward, ModelConfig, RecurrentClassifier, build_model, in_mode, logits, seeded
+from rnn.constraints import normalised
+from rnn.data.task import check_structure
+from rnn.learning.checkpoints import (
+    Checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    read_torch_file,
+    save_checkpoint,
+)
+from rnn.learning.objectives import accuracies, answers, mean_loss
+from rnn.learning.records import CONSTRAINTS, OPTIMISERS, TrainingConfig, TrainingRecord, optimiser_of
+from rnn.models import in_mode, seeded
 from rnn.tasks import Task
-from spectra.checks import non_negative, positive, whole_number
 from spectra.errors import ConvergenceError
-from spectra.results import replaced_file
 
-_FORMAT = "spectra-rnn checkpoint 1"
+__all__ = [
+    "CONSTRAINTS",
+    "OPTIMISERS",
+    "Checkpoint",
+    "TrainingConfig",
+    "TrainingRecord",
+    "is_checkpoint",
+    "load_checkpoint",
+    "read_torch_file",
+    "save_checkpoint",
+    "train",
+]
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """How to train: Adam on the cross-entropy of shuffled batches.
-
-    Attributes
-    ----------
-    epochs : int
-        Passes over the training data; 0 leaves the model as it is.
-    batch_size : int
-        Examples per step.
-    learning_rate : float
-        Adam's step size.
-    weight_decay : float
-        Decoupled weight decay (AdamW).
-    gradient_clip : float
-        Largest 2-norm of the gradient of all parameters together; 0 does not clip.
-    seed : int
-        Determines the order of the examples (and dropout, where a model has it).
-
-    Raises
-    ------
-    TypeError
-        If a field is of the wrong kind.
-    ValueError
-        If a field is out of range.
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 5e-3
-    weight_decay: float = 0.0
-    gradient_clip: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        whole_number(self.epochs, "epochs", least=0)
-        whole_number(self.batch_size, "batch_size")
-        whole_number(self.seed, "seed", least=0, most=2**63 - 1)
-        positive(self.learning_rate, "learning_rate")
-        non_negative(self.weight_decay, "weight_decay")
-        non_negative(self.gradient_clip, "gradient_clip")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TrainingRecord:
-    """What training did.
-
-    Attributes
-    ----------
-    losses : tuple of float
-        Mean cross-entropy over each epoch, in nats.
-    train_accuracy, test_accuracy : float
-        Share of correct predictions after training, in evaluation mode.
-    seconds : float
-        Wall time.
-    config : TrainingConfig
-        How it was done.
-    """
-
-    losses: tuple[float, ...]
-    train_accuracy: float
-    test_accuracy: float
-    seconds: float
-    config: TrainingConfig
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
-    """A trained model as it came from a file.
-
-    Attributes
-    ----------
-    model : RecurrentClassifier or FeedForward
-        With the trained weights, in evaluation mode, on the CPU.
-    task : str
-        Name of the task it was trained on.
-    task_seed : int
-        ``load_task(task, rng=task_seed)`` gives the split it was trained on.
-    record : TrainingRecord
-        What training did.
-    """
-
-    model: RecurrentClassifier | FeedForward
-    task: str
-    task_seed: int
-    record: TrainingRecord
+Progress = Callable[[int, int, float], None]
+Observer = Callable[[int, nn.Module], None]
 
 
 def train(
@@ -118,20 +47,26 @@ def train(
     task: Task,
     *,
     config: TrainingConfig | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
+    after_epoch: Observer | None = None,
 ) -> TrainingRecord:
-    """Train a model in place by Adam on the cross-entropy; same seed, same weights.
+    """Train a model in place on the loss of its task; same seed, same weights.
 
     Parameters
     ----------
     model : nn.Module
-        Any classifier that returns logits; its weights are changed. Mode and global random state are not.
+        Returns logits or numbers as `Task` asks for them; its weights are changed. Mode and global random
+        state are not. Where sequences have different lengths, it takes them as keyword `lengths`.
     task : Task
         The data.
     config : TrainingConfig, optional
         How to train; None is ``TrainingConfig()``.
     progress : callable, optional
         Called after each epoch with (epochs done, epochs in all, mean loss).
+    after_epoch : callable, optional
+        Called with (epochs done, model) before the first step, where they are 0, and after each epoch, to
+        measure the model: it is in evaluation mode then, and random numbers that are drawn do not count. It
+        must not change the model.
 
     Returns
     -------
@@ -143,13 +78,20 @@ def train(
     TypeError
         If an argument is of the wrong kind, or model and data differ in precision.
     ValueError
-        If the model has nothing to train, or an example has no label or the model no logit for one.
+        If the model has nothing to train, its answers are not those that the task asks for, or the task's
+        parts do not fit together.
+    UnsupportedModelError
+        If the model has no matrix that the constraint can scale.
     ConvergenceError
         If the loss or its gradient becomes NaN or infinite; `best` is the record so far, and the model keeps
-        the weights from before that step.
+        the weights from before that step. Under a constraint also if a weight does.
 
     Notes
     -----
+    The loss is the cross-entropy (of the frames that are asked, for labelling) or the squared error. A
+    constraint is a projection by scaling after each step, as in projected gradient descent; the optimiser's
+    own memory is not changed by it.
+
     The same numbers come out for the same seed, machine, number of threads and torch version; other
     machines sum in another order. Networks this small train several times faster on one thread:
     ``torch.set_num_threads(1)``, or ``OMP_NUM_THREADS=1`` in the environment.
@@ -161,155 +103,118 @@ def train(
         raise ValueError(
             "model has no parameter that requires a gradient; call model.requires_grad_() to train it"
         )
+    run = _Run(model, task, config, parameters)
     started = time.perf_counter()
-    losses: list[float] = []
     try:
         with seeded(model, config.seed), in_mode(model, training=True):
-            failure = _run_epochs(model, task, config, parameters, losses, progress)
+            failure = run.epochs(progress, after_epoch)
     finally:
         model.zero_grad(set_to_none=True)
+    train_accuracy, _ = accuracies(model, task, "train")
+    test_accuracy, balanced = accuracies(model, task, "test")
     record = TrainingRecord(
-        losses=tuple(losses),
-        train_accuracy=_accuracy(model, task.x_train, task.y_train),
-        test_accuracy=_accuracy(model, task.x_test, task.y_test),
-        seconds=time.perf_counter() - started,
+        losses=tuple(run.losses),
+        train_accuracy=train_accuracy,
+        test_accuracy=test_accuracy,
+        seconds=time.perf_counter() - started - run.observing,
         config=config,
+        test_balanced_accuracy=balanced,
     )
     if failure:
         raise ConvergenceError(f"{failure}; use a smaller learning_rate or gain, or a gradient_clip", record)
     return record
 
 
-def save_checkpoint(
-    path: str | os.PathLike[str],
-    model: RecurrentClassifier | FeedForward,
-    *,
-    task: Task,
-    record: TrainingRecord,
-) -> None:
-    """Write weights, configuration, task name and training record to one file, whole or not at all.
+class _Run:
+    """One training: what it works on, and what has come out so far."""
 
-    Parameters
-    ----------
-    path : path-like
-        Where to write (``.pt``); an existing file is replaced in one step.
-    model : RecurrentClassifier or FeedForward
-        From `build_model`.
-    task : Task
-        What it was trained on; its name and seed are stored, not its data.
-    record : TrainingRecord
-        What training did.
+    def __init__(
+        self, model: nn.Module, task: Task, config: TrainingConfig, parameters: list[nn.Parameter]
+    ) -> None:
+        self.model, self.task, self.config, self.parameters = model, task, config, parameters
+        self.losses: list[float] = []
+        self.observing = 0.0  # seconds
+        self.highest = -1
+        if task.kind != "regression":
+            self.highest = int(torch.maximum(task.y_train.max(), task.y_test.max()))
 
-    Raises
-    ------
-    TypeError
-        If the model carries no configuration.
-    """
-    if not isinstance(getattr(model, "config", None), ModelConfig):
-        raise TypeError(
-            f"model is a {type(model).__name__} without a ModelConfig as attribute config; "
-            "save other modules with torch.save(model.state_dict(), path)"
-        )
-    content = {
-        "format": _FORMAT,
-        "config": dataclasses.asdict(model.config),
-        "state_dict": {key: value.detach().cpu() for key, value in model.state_dict().items()},
-        "task": {"name": task.name, "seed": task.seed},
-        "record": dataclasses.asdict(record),
-    }
-    with replaced_file(path) as file:
-        torch.save(content, file)
+    def epochs(self, progress: Progress | None, after_epoch: Observer | None) -> str:
+        """Give what failed, or the empty string."""
+        self._constrain()
+        self._observe(0, after_epoch)
+        optimiser = optimiser_of(self.config, self.parameters)
+        order = torch.Generator().manual_seed(self.config.seed)
+        for epoch in range(1, self.config.epochs + 1):
+            total, count = 0.0, 0
+            for index in torch.randperm(len(self.task.y_train), generator=order).split(
+                self.config.batch_size
+            ):
+                loss, answered, failure = self._step(optimiser, index)
+                if failure:
+                    return f"training stopped in epoch {epoch}: {failure}"
+                total += loss * answered
+                count += answered
+            self.losses.append(total / count)
+            if progress is not None:
+                progress(epoch, self.config.epochs, self.losses[-1])
+            self._observe(epoch, after_epoch)
+        return ""
 
-
-def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint that `save_checkpoint` wrote; no code of the file is run.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    Checkpoint
-        The model in evaluation mode, with its task and record.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or no checkpoint of this package.
-    """
-    content = read_torch_file(path)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise ValueError(
-            f"{path} is no checkpoint of this package (no entry format = {_FORMAT!r}); "
-            "rnn.named_matrices(path) reads the weights of other files"
-        )
-    try:
-        model = build_model(ModelConfig(**content["config"]))
-        model.load_state_dict(content["state_dict"])
-        stored = dict(content["record"])
-        stored["config"] = TrainingConfig(**stored["config"])
-        record = TrainingRecord(**stored)
-        return Checkpoint(model.eval(), str(content["task"]["name"]), int(content["task"]["seed"]), record)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} is a damaged checkpoint ({first}); train and save it again") from None
-
-
-def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a checkpoint that `save_checkpoint` wrote.
-
-    Parameters
-    ----------
-    path : path-like
-        Any file.
-
-    Returns
-    -------
-    bool
-        False also where it cannot be read.
-    """
-    try:
-        content = read_torch_file(path)
-    except (ValueError, OSError):
-        return False
-    return isinstance(content, dict) and content.get("format") == _FORMAT
-
-
-def read_torch_file(path: str | os.PathLike[str]) -> Any:
-    """Read tensors and plain containers that ``torch.save`` wrote onto the CPU; no code of the file is run.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    object
-        Tensors, numbers, strings, and lists and dictionaries of them.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or holds anything else.
-    """
-    with open(path, "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's remarks on pickle protocols and storages
+    def _step(self, optimiser: torch.optim.Optimizer, index: Tensor) -> tuple[float, int, str]:
+        """Make one step; give the loss before it, of how many answers, and what failed."""
+        task, device = self.task, self.parameters[0].device
+        lengths = None if task.lengths_train is None else task.lengths_train[index].to(device)
+        optimiser.zero_grad(set_to_none=True)
+        output = answers(self.model, task.x_train[index].to(device), lengths, kind=task.kind)
+        self._check_output(output)
+        loss, answered = mean_loss(output, task.y_train[index].to(device), lengths, kind=task.kind)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip or math.inf)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            return 0.0, 0, f"loss {loss:.3g}, gradient norm {norm:.3g}"
+        optimiser.step()
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
+            self._constrain()
+        except ValueError as error:  # a step so long that a weight overflowed
+            return 0.0, 0, str(error)
+        return loss.item(), answered, ""
+
+    def _constrain(self) -> None:
+        config = self.config
+        if config.constraint != "none":
+            normalised(
+                self.model,
+                config.constraint,
+                target=config.constraint_target,
+                only_above=True,
+                rng=config.seed,
+            )
+
+    def _observe(self, epoch: int, after_epoch: Observer | None) -> None:
+        if after_epoch is None:
+            return
+        started = time.perf_counter()
+        with seeded(self.model, self.config.seed), in_mode(self.model, training=False):
+            after_epoch(epoch, self.model)
+        self.observing += time.perf_counter() - started
+
+    def _check_output(self, output: Tensor) -> None:
+        """Refuse answers that no training can change, or that are too few."""
+        if not output.requires_grad:
             raise ValueError(
-                f"{path} is damaged, or holds more than tensors (a whole pickled module, say), which is "
-                "not read because that would run code of the file; save model.state_dict() instead"
-            ) from None
-        except Exception as error:  # a damaged archive fails in a dozen ways
-            first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-            first = first if isinstance(error, RuntimeError) else "damaged, or of another kind"
+                "the logits of model do not depend on its parameters; "
+                "remove no_grad or detach from its forward pass"
+            )
+        if self.task.kind == "regression" and output.shape[1] != self.task.classes:
             raise ValueError(
-                f"{path} is no readable torch file ({first}); save model.state_dict() again"
-            ) from None
+                f"task asks for {self.task.classes} numbers, but model gives {output.shape[1]}; build the "
+                f"model with classes={self.task.classes}"
+            )
+        if self.highest >= output.shape[-1]:
+            raise ValueError(
+                f"task holds the label {self.highest}, but model has {output.shape[-1]} logits; number the "
+                "classes from 0, or build the model with more classes"
+            )
 
 
 def _check(model: Any, task: Any, config: Any) -> None:
@@ -321,72 +226,11 @@ def _check(model: Any, task: Any, config: Any) -> None:
     ):
         if not isinstance(value, kind):
             raise TypeError(f"{name} is a {type(value).__name__}; expected a {kind.__name__}")
+    check_structure(task)
     weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
     for part in ("train", "test"):
-        x, y = getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
+        x = getattr(task, f"x_{part}")
         if weight is not None and x.dtype != weight.dtype:
             raise TypeError(
                 f"task.x_{part} is {x.dtype}, and model has {weight.dtype} weights; convert one of them"
             )
-        if y.dtype != torch.int64:
-            raise TypeError(f"task.y_{part} is {y.dtype}; expected whole numbers: task.y_{part}.long()")
-        if len(x) == 0 or y.shape != (len(x),):
-            raise ValueError(
-                f"task has {len(x)} examples in x_{part} and y_{part} of shape {tuple(y.shape)}; expected at "
-                "least one, and one label for each"
-            )
-        if y.min() < 0:
-            raise ValueError(f"task.y_{part} holds the label {int(y.min())}; expected labels from 0 on")
-
-
-def _check_scores(scores: Tensor, task: Task) -> None:
-    """Refuse logits that no training can change, or that are too few."""
-    if not scores.requires_grad:
-        raise ValueError(
-            "the logits of model do not depend on its parameters; "
-            "remove no_grad or detach from its forward pass"
-        )
-    highest = int(torch.maximum(task.y_train.max(), task.y_test.max()))
-    if highest >= scores.shape[1]:
-        raise ValueError(
-            f"task holds the label {highest}, but model has {scores.shape[1]} logits; number the classes "
-            "from 0, or build the model with more classes"
-        )
-
-
-def _run_epochs(
-    model: nn.Module,
-    task: Task,
-    config: TrainingConfig,
-    parameters: list[nn.Parameter],
-    losses: list[float],
-    progress: Callable[[int, int, float], None] | None,
-) -> str:
-    """Append to `losses`; give what failed, or the empty string."""
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    order = torch.Generator().manual_seed(config.seed)
-    device = parameters[0].device
-    for epoch in range(config.epochs):
-        total = 0.0
-        for index in torch.randperm(len(task.y_train), generator=order).split(config.batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            scores = logits(model, task.x_train[index].to(device))
-            _check_scores(scores, task)
-            loss = cross_entropy(scores, task.y_train[index].to(device))
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, config.gradient_clip or math.inf)
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                return f"training stopped in epoch {epoch + 1}: loss {loss:.3g}, gradient norm {norm:.3g}"
-            optimiser.step()
-            total += loss.item() * len(index)
-        losses.append(total / len(task.y_train))
-        if progress is not None:
-            progress(epoch + 1, config.epochs, losses[-1])
-    return ""
-
-
-@torch.no_grad()
-def _accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    with in_mode(model, training=False):
-        scores = logits(model, x.to(next(model.parameters()).device)).cpu()
-    return float(((scores.argmax(1) == y) & scores.isfinite().all(1)).double().mean())

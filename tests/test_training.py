@@ -4,14 +4,19 @@ import copy
 import dataclasses
 import os
 import pickle
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-import rnn.training
+import rnn.learning.checkpoints
+from rnn.constraints import normalised
 from rnn.models import CELLS, ModelConfig, build_model
 from rnn.tasks import Task, load_task
 from rnn.training import (
@@ -23,7 +28,7 @@ from rnn.training import (
     save_checkpoint,
     train,
 )
-from spectra.errors import ConvergenceError
+from spectra.errors import ConvergenceError, UnsupportedModelError
 
 DIGITS = load_task("digits")
 SHORT = TrainingConfig(epochs=2)
@@ -33,7 +38,10 @@ def small_task() -> Task:
     return dataclasses.replace(DIGITS, x_train=DIGITS.x_train[:200], y_train=DIGITS.y_train[:200])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+FIRST = ("tanh", "gru", "lstm", "feedforward")
+
+
+@pytest.mark.parametrize("cell", FIRST)
 def test_the_defaults_reach_a_high_accuracy_on_digits(cell: str) -> None:
     record = train(build_model(ModelConfig(cell, features=8, steps=8)), DIGITS)
     assert record.test_accuracy > 0.92
@@ -41,6 +49,14 @@ def test_the_defaults_reach_a_high_accuracy_on_digits(cell: str) -> None:
     assert len(record.losses) == 30
     assert record.losses[-1] < 0.1 < record.losses[0]
     assert record.seconds > 0
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in FIRST])
+def test_the_other_cells_learn_too(cell: str) -> None:
+    config = TrainingConfig(epochs=10, learning_rate=2e-2)
+    record = train(build_model(ModelConfig(cell, features=8, steps=8)), DIGITS, config=config)
+    assert record.test_accuracy > 0.75
+    assert record.test_balanced_accuracy == pytest.approx(record.test_accuracy, abs=0.02)
 
 
 def test_training_is_adam_on_shuffled_batches() -> None:
@@ -104,6 +120,126 @@ def test_no_epochs_leave_the_model_as_it_is() -> None:
     assert record.test_accuracy < 0.4
 
 
+@pytest.mark.parametrize(
+    ("config", "maker"),
+    [
+        ({"optimiser": "adam", "weight_decay": 0.1}, lambda p: torch.optim.Adam(p, 1e-3, weight_decay=0.1)),
+        (
+            {"optimiser": "sgd", "momentum": 0.9, "weight_decay": 0.1},
+            lambda p: torch.optim.SGD(p, 1e-3, momentum=0.9, weight_decay=0.1),
+        ),
+        ({"optimiser": "rmsprop", "momentum": 0.5}, lambda p: torch.optim.RMSprop(p, 1e-3, momentum=0.5)),
+    ],
+)
+def test_the_optimisers_are_those_of_torch(
+    config: dict[str, Any], maker: Callable[..., torch.optim.Optimizer]
+) -> None:
+    task = small_task()
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=8))
+    twin = copy.deepcopy(model)
+    train(model, task, config=TrainingConfig(epochs=1, learning_rate=1e-3, seed=3, **config))
+    optimiser = maker(twin.parameters())
+    for index in torch.randperm(200, generator=torch.Generator().manual_seed(3)).split(64):
+        optimiser.zero_grad()
+        cross_entropy(twin(task.x_train[index]), task.y_train[index]).backward()
+        nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+        optimiser.step()
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_every_frame_is_learned_where_every_frame_is_asked() -> None:
+    """The largest of three entries of the frame, in sequences of different lengths."""
+    x = torch.rand(300, 6, 3, generator=torch.Generator().manual_seed(0))
+    y, lengths = x.argmax(2), torch.arange(300) % 6 + 1
+    wrong = torch.where(torch.arange(6) < lengths[:, None], y, 2 - y)  # behind the end, where nobody asks
+    task = dataclasses.replace(
+        Task("largest", x, wrong, x, wrong, 3, (0.0, 1.0), kind="labelling"),
+        lengths_train=lengths,
+        lengths_test=lengths,
+    )
+    model = build_model(ModelConfig("tanh", features=3, steps=6, hidden=16, classes=3, readout="each"))
+    record = train(model, task, config=TrainingConfig(epochs=30, learning_rate=2e-2))
+    assert record.train_accuracy > 0.9
+    assert record.losses[-1] < 0.4 < record.losses[0]
+    shares = [(model(x).argmax(2) == wrong)[n, : lengths[n]] for n in range(300)]
+    assert record.test_accuracy == torch.cat(shares).double().mean().item()
+
+
+def test_numbers_are_learned_where_numbers_are_asked() -> None:
+    x = torch.rand(300, 4, 1, generator=torch.Generator().manual_seed(0))
+    y = x.mean(1)
+    task = Task("mean", x, y, x, y, 1, (0.0, 1.0), kind="regression", tolerance=0.05)
+    model = build_model(ModelConfig("tanh", features=1, steps=4, hidden=8, classes=1))
+    record = train(model, task, config=TrainingConfig(epochs=30))
+    assert record.test_accuracy > 0.9
+    assert record.test_balanced_accuracy is None
+    assert record.losses[-1] < 1e-3 < record.losses[0]
+    wide = build_model(ModelConfig("tanh", features=1, steps=4, hidden=8, classes=2))
+    with pytest.raises(ValueError, match=r"task asks for 1 numbers, but model gives 2; .* classes=1"):
+        train(wide, task)
+
+
+def radius_and_norm(model: nn.Module) -> tuple[float, float]:
+    W = model.weight_hh_l0.detach().double()  # type: ignore[operator, union-attr]
+    return float(torch.linalg.eigvals(W).abs().max()), float(torch.linalg.matrix_norm(W, 2))
+
+
+@pytest.mark.parametrize(("kind", "place"), [("radius", 0), ("norm", 1)])
+def test_a_constraint_holds_at_every_step(kind: str, place: int) -> None:
+    heard = []
+    config = TrainingConfig(epochs=5, batch_size=200, constraint=kind, constraint_target=0.8)
+    model = build_model(ModelConfig("tanh", features=8, steps=8, gain=2.0))
+    train(
+        model, small_task(), config=config, after_epoch=lambda *args: heard.append(radius_and_norm(args[1]))
+    )
+    assert len(heard) == 6  # one step an epoch, and the start
+    assert all(values[place] <= 0.8 for values in heard)
+    assert heard[-1][place] > 0.7
+    free = build_model(ModelConfig("tanh", features=8, steps=8, gain=2.0))
+    train(free, small_task(), config=dataclasses.replace(config, constraint="none", constraint_target=1.0))
+    assert radius_and_norm(free)[place] > 1.5
+
+
+@pytest.mark.parametrize("kind", ["radius-power", "radius-rayleigh"])
+def test_the_other_constraints_are_applied_as_they_are(kind: str) -> None:
+    config = TrainingConfig(epochs=0, constraint=kind, constraint_target=0.5, seed=4)
+    model = build_model(ModelConfig("gru", features=8, steps=8, gain=2.0))
+    twin = copy.deepcopy(model)
+    normalised(twin, kind, target=0.5, only_above=True, rng=4)
+    train(model, small_task(), config=config)
+    assert torch.equal(model.weight_hh_l0, twin.weight_hh_l0)
+
+
+def test_a_constraint_that_cannot_be_kept_stops_before_the_first_step() -> None:
+    model = build_model(ModelConfig("orthogonal", features=8, steps=8, hidden=6))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UnsupportedModelError, match="radius and norm 1 whatever its weights"):
+        train(model, small_task(), config=TrainingConfig(constraint="radius"))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=6))
+    config = TrainingConfig(optimiser="sgd", learning_rate=3e38, weight_decay=1e3, constraint="norm")
+    with pytest.raises(ConvergenceError, match="stopped in epoch 1: weight_hh_l0 has NaN or infinite"):
+        train(model, small_task(), config=config)
+
+
+def test_after_each_epoch_the_model_can_be_measured() -> None:
+    models = [Dropped(), Dropped()]
+    heard, before = [], torch.random.get_rng_state()
+
+    def measure(epoch: int, model: nn.Module) -> None:
+        heard.append((epoch, model.training, torch.rand(1).item()))
+        time.sleep(0.1)
+
+    started = time.perf_counter()
+    record = train(models[0], small_task(), config=SHORT, after_epoch=measure)
+    assert record.seconds < time.perf_counter() - started - 0.29
+    assert [entry[:2] for entry in heard] == [(0, False), (1, False), (2, False)]
+    assert models[0].training
+    assert train(models[1], small_task(), config=SHORT).losses == record.losses
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_the_gradient_is_clipped_where_asked() -> None:
     task, start = small_task(), build_model(ModelConfig("tanh", features=8, steps=8))
     results = []
@@ -165,6 +301,8 @@ def test_a_model_without_parameters_is_refused() -> None:
         ("weight_decay", -0.1),
         ("gradient_clip", -1.0),
         ("seed", -1),
+        ("momentum", -0.1),
+        ("constraint_target", 0.0),
     ],
 )
 def test_training_configurations_are_checked(field: str, value: float) -> None:
@@ -174,9 +312,25 @@ def test_training_configurations_are_checked(field: str, value: float) -> None:
         TrainingConfig(**{field: "many"})
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"optimiser": "lion"}, "optimiser is 'lion'; expected one of 'adamw', 'adam', 'sgd', 'rmsprop'"),
+        ({"constraint": "unit"}, "constraint is 'unit'; expected one of 'none', 'radius'"),
+        ({"optimiser": "sgd", "momentum": 1.0}, r"momentum is 1.0; expected a number in \[0, 1\)"),
+        ({"momentum": 0.9}, "momentum is 0.9, but optimiser 'adamw' takes none"),
+        ({"constraint_target": 0.5}, "constraint_target is 0.5, but constraint is 'none'"),
+    ],
+)
+def test_settings_without_effect_are_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrainingConfig(**fields)
+
+
 def saved(path: Path, cell: str = "lstm") -> tuple[nn.Module, TrainingRecord]:
     task = load_task("digits", rng=4)
-    model = build_model(ModelConfig(cell, features=8, steps=8, hidden=5, gain=1.5, seed=9))
+    gain = 1.0 if cell == "orthogonal" else 1.5
+    model = build_model(ModelConfig(cell, features=8, steps=8, hidden=5, gain=gain, seed=9))
     record = train(model, task, config=TrainingConfig(epochs=1))
     save_checkpoint(path, model, task=task, record=record)
     return model, record
@@ -196,6 +350,39 @@ def test_a_checkpoint_holds_everything(cell: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["model.pt"]
 
 
+def test_a_checkpoint_holds_the_options_of_its_task(tmp_path: Path) -> None:
+    task = load_task("copy", rng=3, steps=2, train_size=30, test_size=10)
+    config = ModelConfig("tanh", task.features, task.steps, hidden=4, classes=task.classes, readout="each")
+    model = build_model(config)
+    record = train(model, task, config=TrainingConfig(epochs=1))
+    save_checkpoint(tmp_path / "m.pt", model, task=task, record=record)
+    loaded = load_checkpoint(tmp_path / "m.pt")
+    assert (loaded.task, loaded.task_seed) == ("copy", 3)
+    again = load_task(loaded.task, rng=loaded.task_seed, **loaded.task_options)
+    assert torch.equal(again.x_test, task.x_test)
+    strange = dataclasses.replace(task, options={"steps": np.int64(2)})
+    with pytest.raises(
+        TypeError, match=r"task\.options has steps = .*, a int64; expected strings, Python num"
+    ):
+        save_checkpoint(tmp_path / "m.pt", model, task=strange, record=record)
+
+
+def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    model, record = saved(path)
+    content = torch.load(path, weights_only=True)
+    del content["task"]["options"], content["record"]["test_balanced_accuracy"]
+    for name in ("optimiser", "momentum", "constraint", "constraint_target"):
+        del content["record"]["config"][name]
+    for name in ("readout", "eta", "gamma", "beta"):
+        content["config"].pop(name, None)
+    torch.save(content, path)
+    loaded = load_checkpoint(path)
+    assert loaded.record == dataclasses.replace(record, test_balanced_accuracy=None)
+    assert loaded.task_options == {}
+    assert loaded.model.config == model.config
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +394,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         file.write(b"half")  # type: ignore[attr-defined]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rnn.training.torch, "save", interrupted)
+    monkeypatch.setattr(rnn.learning.checkpoints.torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, model, task=DIGITS, record=record)
     assert path.read_bytes() == old

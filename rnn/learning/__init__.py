@@ -1,0 +1,1 @@
+"""How a network learns a task, behind `rnn.training`: settings, losses, right answers, checkpoints."""
