@@ -97,9 +97,8 @@ def textbook_fab(
         ways = [-(gap + float((w * (at - point)).sum())) / float((w * unit).sum()) for at in (here, x)]
         alpha = min(abs(ways[0]) / (abs(ways[0]) + abs(ways[1])), 0.1)
         new = (1 - alpha) * (here + 1.05 * ways[0] * unit) + alpha * (x + 1.05 * ways[1] * unit)
-        longest = math.inf if wrong else budget / 4
         move = new - point
-        point = point + min(1.0, longest / float(move.norm(p=ORDERS[norm]))) * move
+        point = point + min(1.0, budget / 4 / float(move.norm(p=ORDERS[norm]))) * move
     return nearest
 
 
