@@ -466,7 +466,7 @@ def test_a_pickled_module_is_refused_with_the_way_out(tmp_path: Path) -> None:
     "damage",
     [
         {"config": {"cell": "tanh"}},
-        {"config": {"cell": "rnn", "features": 8, "steps": 8}},
+        {"config": {"cell": "tanh", "features": 8, "steps": 0}},
         {"state_dict": {}},
         {"record": {}},
         {"task": {}},
@@ -478,6 +478,15 @@ def test_a_checkpoint_with_a_wrong_part_is_damaged(damage: dict[str, object], tm
     saved(path)
     torch.save(torch.load(path, weights_only=True) | damage, path)
     with pytest.raises(ValueError, match=r"is a damaged checkpoint \(.*\); train and save it again"):
+        load_checkpoint(path)
+
+
+def test_a_cell_that_is_not_registered_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    saved(path)
+    config = {"cell": "mine", "features": 8, "steps": 8}
+    torch.save(torch.load(path, weights_only=True) | {"config": config}, path)
+    with pytest.raises(UnsupportedModelError, match=r"cell 'mine', which is not registered .*register_cell"):
         load_checkpoint(path)
 
 
