@@ -275,5 +275,7 @@ def test_lines_of_keys_whatever_the_style():
 
 
 def test_rows_hold_plain_values():
-    with pytest.raises(ValueError, match="row holds 'seed', which is a field of the trial"):
+    with pytest.raises(ValueError, match="row holds 'seed', which stands beside it"):
         plain_row({"seed": 1})
+    with pytest.raises(ValueError, match="row holds 'key'"):
+        plain_row({"key": "a"})

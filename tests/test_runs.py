@@ -5,7 +5,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pandas as pd
 import pytest
-from toy_trials import cheap, once_in_trouble, slow, wrong
+from toy_trials import cheap, once_in_trouble, slow, warning, wrong
 
 from rnn.study import runs
 from rnn.study.configuration import study_from
@@ -128,6 +128,15 @@ def test_what_cannot_be_kept_is_a_failure_of_its_trial(tmp_path, threads):
     assert status.failed == 4
     for (_, error), word in zip(status.failures, words, strict=True):
         assert word in error
+
+
+def test_warnings_of_trials_are_kept(tmp_path):
+    status = run_study(STUDY, tmp_path, function=warning, workers=1)
+    assert status.warned == 2
+    assert repr(status).endswith("6 of 6 trials finished, 2 with warnings")
+    words = study_rows(tmp_path).set_index("seed")["warnings"]
+    assert words[1].tolist() == ['["UserWarning: rather weak"]'] * 2
+    assert (words.drop(1) == "[]").all()
 
 
 def test_trials_of_a_former_configuration_are_kept_and_not_counted(tmp_path, threads):

@@ -68,14 +68,14 @@ def test_rows_are_what_the_trials_gave(finished):
         assert trial_weights(finished, trial.key).read_bytes() == outcome.weights
     assert frame["attempts"].eq(1).all()
     assert list(frame.columns[:3]) == ["task", "cell", "options"]
-    assert list(frame.columns[-4:]) == ["seconds", "finished", "attempts", "key"]
+    assert list(frame.columns[-5:]) == ["seconds", "finished", "attempts", "warnings", "key"]
 
 
 def test_a_table_without_rows(tmp_path):
     with opened_store(tmp_path) as store:
         store.enter(STUDY)
     assert len(study_rows(tmp_path)) == 0
-    assert list(study_rows(tmp_path)) == ["seconds", "finished", "attempts", "key"]
+    assert list(study_rows(tmp_path)) == ["seconds", "finished", "attempts", "warnings", "key"]
 
 
 def test_exports_hold_every_digit(finished, tmp_path):
@@ -293,7 +293,7 @@ def test_the_record_stands_beside_the_arrays(finished):
         ({"x": 1.0}, TypeError, "the trial gave dict; expected a TrialOutcome"),
         (TrialOutcome({"x": np.float64("nan")}), ValueError, r"row\['x'\] is NaN; give None"),
         (TrialOutcome({"x": np.ones(2)}), TypeError, r"row\['x'\] is a ndarray"),
-        (TrialOutcome({"seed": 1}), ValueError, "a field of the trial"),
+        (TrialOutcome({"seed": 1}), ValueError, "which stands beside it"),
         (TrialOutcome({}, {"a": np.array([{}])}), TypeError, r"arrays\['a'\] holds objects"),
         (TrialOutcome({}, {"record": np.ones(1)}), ValueError, "which are taken"),
         (TrialOutcome({}, {"file": np.ones(1)}), ValueError, "which are taken"),

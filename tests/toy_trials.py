@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,14 @@ def cheap(trial):
     }
     row |= {"only_gru": 1.0} if trial.cell == "gru" else {}
     return TrialOutcome(row, {"values": A[0], "names": np.array(["a", "b"])}, A.tobytes()[:64])
+
+
+def warning(trial):
+    """Warns twice of the same with the seed 1, each time that it runs."""
+    if trial.seed == 1:
+        for _ in range(2):
+            warnings.warn("rather\nweak", UserWarning, stacklevel=1)
+    return cheap(trial)
 
 
 def slow(trial):

@@ -26,6 +26,7 @@ CREATE TABLE trials (
     attempts INTEGER NOT NULL DEFAULT 0,  -- that ended
     started TEXT, finished TEXT, seconds REAL,
     row TEXT, digest TEXT,     -- the columns as JSON, and the sha256 of key and row
+    warnings TEXT,             -- texts, as JSON
     error TEXT, traceback TEXT,
     CHECK (status != 'done' OR (row IS NOT NULL AND digest IS NOT NULL))
 );

@@ -99,7 +99,9 @@ class Recorder:
         trial, error = self._trials[result.index], result.error
         if not error:
             try:
-                finished = finished_trial(trial, result.value, seconds=result.seconds)
+                finished = finished_trial(
+                    trial, result.value, seconds=result.seconds, warnings=result.warnings
+                )
             except (TypeError, ValueError) as failure:
                 error = one_line(failure)
         if error:

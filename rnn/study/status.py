@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn.study.database import DATABASE, read_only
-from rnn.study.estimates import Pace
+from rnn.study.estimates import Block, Pace
 from rnn.study.faults import faults_named
 from rnn.study.locks import is_locked
 from rnn.study.store import check_intact
@@ -33,6 +33,8 @@ class StudyStatus:
     total, done, failed, running, pending : int
         Trials of the study; `running` only counts those in worker processes of the run itself, `pending` all
         others that are still to be run.
+    warned : int
+        Finished trials that warned of something; see the column `warnings` of `study_rows`.
     other : int
         Finished trials in the folder that are no longer part of the study.
     missing : tuple of (str, str)
@@ -59,6 +61,7 @@ class StudyStatus:
     failed: int
     running: int
     pending: int
+    warned: int
     other: int
     missing: tuple[tuple[str, str], ...]
     absent: int
@@ -78,6 +81,7 @@ class StudyStatus:
         words = [f"{self.done} of {self.total} trials finished"]
         words += [f"{self.failed} failed"] if self.failed else []
         words += [f"{self.absent} without data"] if self.absent else []
+        words += [f"{self.warned} with warnings"] if self.warned else []
         words += [f"{self.other} of other configurations"] if self.other else []
         words += ["running"] if self.live else []
         if self.seconds_left:
@@ -119,25 +123,19 @@ def study_status(out: str | os.PathLike[str]) -> StudyStatus:
             "SELECT block, status, seconds, label, error FROM trials WHERE position IS NOT NULL"
             " ORDER BY position"
         ).fetchall()
-        other = connection.execute(
-            "SELECT count(*) FROM trials WHERE position IS NULL AND status = 'done'"
-        ).fetchone()[0]
+        (warned,), (other,) = (
+            connection.execute(f"SELECT count(*) FROM trials WHERE status = 'done' AND {which}").fetchone()
+            for which in ("position IS NOT NULL AND warnings != '[]'", "position IS NULL")
+        )
         run = connection.execute(
             "SELECT host, pid, executor, workers, started, ended, outcome FROM runs ORDER BY id DESC LIMIT 1"
         ).fetchone()
         workers = _workers(connection, run)
     counts = Counter(status for _, status, *_ in rows)
-    pace, waiting, absent = Pace(), Counter[tuple[object, ...]](), 0
     blocks: dict[tuple[str, str], Counter[str]] = {}
-    for text, status, seconds, *_ in rows:
-        block = tuple(json.loads(text))
-        blocks.setdefault(block[1:3], Counter()).update([status, "all"])
-        if status == "done":
-            pace.add(block, seconds)
-        elif status != "failed" and block[1] in dict(missing):
-            absent += 1
-        elif status != "failed":
-            waiting[block] += 1
+    for text, status, *_ in rows:
+        blocks.setdefault(tuple(json.loads(text)[1:3]), Counter()).update([status, "all"])
+    absent, seconds_left = _work_left(rows, {task for task, _ in missing}, workers)
     return StudyStatus(
         folder=folder,
         name=meta.get("name", ""),
@@ -147,12 +145,13 @@ def study_status(out: str | os.PathLike[str]) -> StudyStatus:
         failed=counts["failed"],
         running=counts["running"] if live else 0,
         pending=counts["pending"] + (0 if live else counts["running"]),
+        warned=warned,
         other=other,
         missing=missing,
         absent=absent,
         live=live,
         run=_run_in_words(run, live),
-        seconds_left=pace.seconds_left(waiting, workers),
+        seconds_left=seconds_left,
         failures=tuple((label, error) for _, status, _, label, error in rows if status == "failed"),
         blocks=tuple((*place, n["done"], n["failed"], n["all"]) for place, n in blocks.items()),
     )
@@ -212,6 +211,20 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _work_left(rows: list[tuple[Any, ...]], missing: set[str], workers: float) -> tuple[int, float | None]:
+    """Give how many trials have no data, and the time that the others still take."""
+    pace, waiting, absent = Pace(), Counter[Block](), 0
+    for text, status, seconds, *_ in rows:
+        block = tuple(json.loads(text))
+        if status == "done":
+            pace.add(block, seconds)
+        elif status != "failed" and block[1] in missing:
+            absent += 1
+        elif status != "failed":
+            waiting[block] += 1
+    return absent, pace.seconds_left(waiting, workers)
 
 
 def _workers(connection: sqlite3.Connection, run: tuple[Any, ...] | None) -> float:

@@ -196,8 +196,15 @@ class Store:
         row = json.dumps(record["row"], separators=(",", ":"))
         self.connection.execute(
             "UPDATE trials SET status = 'done', attempts = attempts + 1, finished = ?, seconds = ?, row = ?,"
-            " digest = ?, error = NULL, traceback = NULL WHERE key = ? AND status != 'done'",
-            (record["finished"], record["seconds"], row, digest_of(record["key"], row), record["key"]),
+            " digest = ?, warnings = ?, error = NULL, traceback = NULL WHERE key = ? AND status != 'done'",
+            (
+                record["finished"],
+                record["seconds"],
+                row,
+                digest_of(record["key"], row),
+                json.dumps(record["warnings"]),
+                record["key"],
+            ),
         )
 
 

@@ -21,7 +21,7 @@ from spectra.results import replaced_file
 if TYPE_CHECKING:
     import pandas as pd
 
-_AFTER = ("seconds", "finished", "attempts", "key")
+_AFTER = ("seconds", "finished", "attempts", "warnings", "key")
 
 
 def study_rows(out: str | os.PathLike[str], *, every: bool = False) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def study_rows(out: str | os.PathLike[str], *, every: bool = False) -> pd.DataFr
     -------
     DataFrame
         In the order of the study: the fields of `Trial` (lists as JSON), the columns that the trials gave,
-        then seconds, finished, attempts, key. NaN where a trial gave no number.
+        then seconds, finished, attempts, warnings (texts as JSON), key. NaN where a trial gave no number.
 
     Raises
     ------
@@ -53,8 +53,9 @@ def study_rows(out: str | os.PathLike[str], *, every: bool = False) -> pd.DataFr
     folder = Path(out)
     with reading(folder) as connection:
         found = connection.execute(
-            "SELECT content, row, position IS NOT NULL, seconds, finished, attempts, key FROM trials"
-            " WHERE status = 'done' AND (? OR position IS NOT NULL) ORDER BY position IS NULL, position, key",
+            "SELECT content, row, position IS NOT NULL, seconds, finished, attempts, warnings, key"
+            " FROM trials WHERE status = 'done' AND (? OR position IS NOT NULL)"
+            " ORDER BY position IS NULL, position, key",
             (every,),
         ).fetchall()
     configs = _columns([content for content, *_ in found])

@@ -62,7 +62,7 @@ class FinishedTrial:
     Attributes
     ----------
     record : dict
-        Plain values: key, content, row, seconds, finished.
+        Plain values: key, content, row, seconds, finished, warnings.
     curves : bytes
         The ``.npz`` file: the arrays, and the record, from which a lost database can be made again.
     weights : bytes, optional
@@ -74,7 +74,9 @@ class FinishedTrial:
     weights: bytes | None
 
 
-def finished_trial(trial: Trial, outcome: object, *, seconds: float) -> FinishedTrial:
+def finished_trial(
+    trial: Trial, outcome: object, *, seconds: float, warnings: tuple[str, ...] = ()
+) -> FinishedTrial:
     """Check what a trial gave.
 
     Parameters
@@ -85,6 +87,8 @@ def finished_trial(trial: Trial, outcome: object, *, seconds: float) -> Finished
         What it gave.
     seconds : float
         How long it took.
+    warnings : tuple of str
+        What it warned of.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def finished_trial(trial: Trial, outcome: object, *, seconds: float) -> Finished
         raise TypeError(f"weights is a {type(outcome.weights).__name__}; expected bytes or None")
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     record: dict[str, Any] = {"key": trial.key, "content": trial.content, "row": plain_row(outcome.row)}
-    record |= {"seconds": seconds, "finished": finished}
+    record |= {"seconds": seconds, "finished": finished, "warnings": list(warnings)}
     return FinishedTrial(record, _packed(record, outcome.arrays), outcome.weights)
 
 

@@ -15,6 +15,7 @@ from spectra import __version__
 NUMBERS = 1  # raised whenever a change of the code changes what a trial gives
 
 _NOT_IN_KEY = ("data_root", "modules")  # where things lie, not what they are
+_KEPT_BESIDE = ("version", "numbers", "part", "seconds", "finished", "attempts", "warnings", "key")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,13 +189,13 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     TypeError
         If a value is no number, text, truth value or None.
     ValueError
-        If a number is NaN, or a column has the name of a field of `Trial`.
+        If a number is NaN, or a column has the name of a field of `Trial` or of what is kept beside it.
     """
     plain: dict[str, Any] = {}
     for name, value in row.items():
         found = value.item() if isinstance(value, np.generic) else value
-        if name in FIELDS:
-            raise ValueError(f"row holds {name!r}, which is a field of the trial; use another name")
+        if name in FIELDS or name in _KEPT_BESIDE:
+            raise ValueError(f"row holds {name!r}, which stands beside it in the table; use another name")
         if not (found is None or isinstance(found, (bool, int, float, str))):
             raise TypeError(f"row[{name!r}] is a {type(value).__name__}; expected a number, a text or None")
         if isinstance(found, float) and found != found:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,6 +38,8 @@ class TrialResult:
         The traceback from the worker; empty if nothing went wrong.
     seconds : float
         How long it ran; 0 where the worker died.
+    warnings : tuple of str
+        What it warned of, each text once.
     """
 
     index: int
@@ -45,6 +48,7 @@ class TrialResult:
     error: str
     details: str
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """One line."""
@@ -68,18 +72,21 @@ def trial_result(function: Callable[[Any], Any], index: int, config: Any) -> Tri
     TrialResult
         With what it returned, or the exception it raised.
     """
-    with _ALONE, _one_thread():
+    with _ALONE, _one_thread(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", append=True)  # those that nothing else is said about
         start = time.perf_counter()
         value, error, details = None, "", ""
         try:
             value = function(config)
         except Exception as failure:
             error, details = one_line(failure), traceback.format_exc()
-        return TrialResult(index, config, value, error, details, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        words = tuple(dict.fromkeys(one_line(warning.message) for warning in caught))
+        return TrialResult(index, config, value, error, details, seconds, words)
 
 
-def one_line(failure: BaseException) -> str:
-    """Give the kind and the message of an exception in one line."""
+def one_line(failure: BaseException | str) -> str:
+    """Give the kind and the message of an exception or a warning in one line."""
     return " ".join(f"{type(failure).__name__}: {failure}".split())
 
 
