@@ -16,8 +16,11 @@ from rnn.attacking.minimal_norms import FAB, DeepFool, FABTargeted
 from rnn.attacking.noise import GaussianNoise, SaltNoise, UniformNoise
 from rnn.attacking.objectives import Objective
 from rnn.attacking.square import Square
-from rnn.attacking.threats import Threat, per_example
+from rnn.attacking.threats import Threat
 from spectra.checks import positive, whole_number
+
+_PATIENCE = 0.3  # share of the steps of PGD after which hopeless examples leave a round
+_TRUST = 4.0  # they are hopeless if even so many times what the gradient promises would not turn them
 
 
 class Attack(Protocol):
@@ -83,7 +86,8 @@ class FGSM:
             The perturbed inputs.
         """
         del noise, turn
-        return threat.project(x + threat.budget * threat.ascent(objective.cross_entropy(x).gradient), x)
+        step = threat.budget * threat.ascent(objective.cross_entropy(x).gradient)
+        return threat.project(x + step, x, exact=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,11 +115,15 @@ class PGD:
 
     Notes
     -----
-    Each example costs at most steps x rounds gradients. ``benchmarks/bench_attacks.py`` measures the defaults
-    on the 360 test digits (four cells with 64 hidden units; L-infinity 0.05 and 0.1, L2 0.3 and 0.6): of 2715
-    examples that a union of attacks turned, among them 19 rounds of 50 steps, the defaults missed 32, one
-    round of 50 steps 137, Foolbox 3.3.4 with its defaults (40 steps of budget / 30, 50 of budget / 40) 725,
-    and FGSM 1128. What is missed lies towards other classes, not at the end of more steps.
+    Each example costs at most steps x rounds gradients. It leaves a round when it is misclassified, or when
+    after 3/10 of the steps even four times what the gradient promises within the budget would not turn it:
+    that spared 37 % of the gradients and lost none of 1334 examples.
+
+    ``benchmarks/bench_attacks.py`` measures the defaults on the 360 test digits (four cells with 64 hidden
+    units; L-infinity 0.05 and 0.1, L2 0.3 and 0.6): of 2715 examples that a union of attacks turned, among
+    them 19 rounds of 50 steps, the defaults missed 32, one round of 50 steps 137, Foolbox 3.3.4 with its
+    defaults (40 steps of budget / 30, 50 of budget / 40) 725, and FGSM 1128. What is missed lies towards
+    other classes, not at the end of more steps.
 
     In l1 the first step of 16 budgets leaves 208, 74 and 18 of the 360 right at 1, 1.5 and 2 (GRU), where one
     of 2 budgets leaves 253, 128 and 38, and SLIDE (Tramer and Boneh 2019) as of Foolbox 244, 161 and 110.
@@ -158,22 +166,28 @@ class PGD:
             if turn == 0
             else threat.scatter(noise, x)
         )
-        point, found = first, first
+        point, found, index = first, first.clone(), torch.arange(len(x), device=x.device)
         first_step = self.step_size or (16.0 if threat.norm == "l1" else 2.0)
-        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for step in range(1 if turn == 0 else 0, self.steps):
             slope = (
                 objective.log_odds(point)
                 if turn == 0
                 else objective.margin(point, rival=(turn - 1) % objective.rivals)
             )
-            found = torch.where(per_example(slope.wrong & ~done, x), point, found)
-            done = done | slope.wrong
-            if done.all():
-                break
+            gradient, leave = slope.gradient, slope.wrong
+            if step >= _PATIENCE * self.steps:
+                leave = leave | (slope.value + _TRUST * threat.promise(gradient, point, x) < 0)
+            if leave.any():
+                stay = (~leave).nonzero()[:, 0]
+                found[index] = point
+                index, x, point, gradient = index[stay], x[stay], point[stay], gradient[stay]
+                objective = objective.rows(stay)
+                if len(index) == 0:
+                    return found
             length = first_step * threat.budget * (1 + math.cos(math.pi * step / self.steps)) / 2
-            point = threat.project(point + length * threat.ascent(slope.gradient), x)
-        return torch.where(per_example(done, x), found, point)
+            point = threat.project(point + length * threat.ascent(gradient), x, exact=False)
+        found[index] = point
+        return found
 
 
 _Kind = (

@@ -78,14 +78,17 @@ def test_what_is_remembered_is_what_would_be_told_and_counts(loss: str, masked: 
     assert sizes == [10, 3]
 
 
-def test_one_step_costs_two_forward_passes_and_a_curve_one_more_a_budget() -> None:
+def test_one_step_costs_one_gradient_and_a_curve_no_more() -> None:
     model, passes = copy.deepcopy(MODEL), []
     model.register_forward_pre_hook(lambda _, given: passes.append((len(given[0]), given[0].requires_grad)))
     attack(model, X, Y, method="fgsm", norm="linf", budget=0.1)
-    assert passes == [(12, True), (12, False)]
+    one = len(passes)
+    assert passes.count((12, True)) == 1  # the first look
+    assert passes[-1] == (12, False)  # the judgement of all
     passes.clear()
     robustness(model, X, Y, methods=["fgsm"], norm="linf", budgets=[0.01, 0.02, 0.1])
-    assert passes == [(12, True), (12, False), (12, False), (12, False)]
+    assert passes.count((12, True)) == 1
+    assert len(passes) <= one + 2
     passes.clear()
     attack(model, X, Y, method="noise-uniform", norm="linf", budget=0.1)
     assert not any(asked for _, asked in passes)

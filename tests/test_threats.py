@@ -116,6 +116,29 @@ def test_the_slope_is_the_most_that_a_unit_of_budget_promises(norm: str, frames:
     np.testing.assert_allclose(threat.length(threat.ascent(gradient)).numpy(), 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("frames", ["all", "each"])
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=SEEDS)
+def test_the_promise_is_what_a_linear_function_still_gains(norm: str, frames: str, seed: int) -> None:
+    x, candidate = points(seed, 1.0, torch.float64)
+    gradient, threat = points(seed + 1, 1.0, torch.float64)[1] - 0.5, Threat(norm, 0.3, None, frames)
+    point = threat.project(candidate, x)
+    best = threat.project(x + 1e9 * gradient, x)  # in linf, l2 and l1 the far end of the steepest way
+    gain = ((best - point) * gradient).flatten(1).sum(1)
+    torch.testing.assert_close(threat.promise(gradient, point, x), gain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=SEEDS, budget=BUDGETS, bounds=st.sampled_from([None, (0.0, 1.0)]))
+def test_without_exactness_only_the_rounding_differs(
+    norm: str, seed: int, budget: float, bounds: tuple[float, float] | None
+) -> None:
+    x, candidate = points(seed, 1.0)
+    threat = Threat(norm, budget, bounds)
+    rough = threat.project(candidate, x, exact=False)
+    torch.testing.assert_close(rough, threat.project(candidate, x), atol=0, rtol=2.0**-22)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_no_budget_gives_the_input_back_to_the_bit(norm: str) -> None:
     x, candidate = points(0, 1.0)

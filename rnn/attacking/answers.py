@@ -171,6 +171,11 @@ class Questions:
         return torch.cat((tolerance, worst), 1), (worst <= tolerance).all(1)
 
 
+def all_finite(values: Tensor) -> bool:
+    """Say whether no entry is NaN or infinite; in most cases the sum of all tells."""
+    return math.isfinite(float(values.detach().sum())) or bool(values.isfinite().all())
+
+
 def _takes_two(model: nn.Module) -> bool:
     try:
         inspect.signature(model.forward).bind(None, None)

@@ -264,10 +264,10 @@ class _Run:
 
     def advance(self, threat: Threat, share: float) -> None:
         step = per_example(self.size, self.point) * threat.ascent(self.gradient)
-        point = threat.project(self.point + step, self.x)
+        point = threat.project(self.point + step, self.x, exact=False)
         if share < 1:
             point = share * point + (1 - share) * (2 * self.point - self.previous)
-            point = threat.project(point, self.x)
+            point = threat.project(point, self.x, exact=False)
         self.point = point
 
     def note(self, slope: Slope) -> None:
@@ -294,5 +294,6 @@ class _Run:
 
 
 def _leave(run: _Run, objective: Objective, wrong: Tensor, result: Tensor) -> tuple[_Run, Objective]:
-    result[run.index[wrong]] = run.point[wrong]
-    return run.rows(~wrong), objective.rows(~wrong)
+    leave, stay = wrong.nonzero()[:, 0], (~wrong).nonzero()[:, 0]
+    result[run.index[leave]] = run.point[leave]
+    return run.rows(stay), objective.rows(stay)

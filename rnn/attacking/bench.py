@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from rnn.attacking.answers import Questions
+from rnn.attacking.answers import Questions, all_finite
 from rnn.attacking.question_checks import checked_labels, checked_lengths, checked_share, checked_targets
 from rnn.models import in_mode, seeded
 from spectra.checks import non_negative, real_number, whole_number
@@ -121,7 +121,7 @@ class Bench:
         bool
             Whether `check` accepts them.
         """
-        return bool(scores.isfinite().all()) and int(self.truth.max()) < scores.shape[1]
+        return all_finite(scores) and int(self.truth.max()) < scores.shape[1]
 
     def check(self, scores: Tensor) -> None:
         """Refuse scores that are not finite, and labels without a score.
@@ -323,7 +323,7 @@ def _checked_inputs(x: Any, weight: Tensor | None, bounds: tuple[float, float] |
         raise ValueError(f"x has shape {tuple(x.shape)}; expected at least one example, (N, ...) with N >= 1")
     with torch.inference_mode(False):
         inputs = x.detach().clone()
-    if not inputs.isfinite().all():
+    if not all_finite(inputs):
         where = tuple(inputs.isfinite().logical_not().nonzero()[0].tolist())
         raise ValueError(f"x has a NaN or infinite entry at {where}; remove or replace it first")
     if bounds is not None and not (inputs.min() >= bounds[0] and inputs.max() <= bounds[1]):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from rnn.attacking.answers import all_finite
 from rnn.models import logits
 
 
@@ -66,12 +67,20 @@ class Objective:
     def __init__(self, model: nn.Module, y: Tensor, clean: Tensor) -> None:
         self._model = model
         self._y = y
-        self._rivals = _without(clean, y).argsort(1, descending=True)[:, :-1]
+        self._clean = clean
+        self._ranks: Tensor | None = None
 
     @property
     def rivals(self) -> int:
         """Number of wrong classes."""
-        return int(self._rivals.shape[1])
+        return int(self._clean.shape[1]) - 1
+
+    @property
+    def _rivals(self) -> Tensor:
+        """Wrong classes, those that are likeliest when clean first, shape (N, C - 1)."""
+        if self._ranks is None:
+            self._ranks = _without(self._clean, self._y).argsort(1, descending=True)[:, :-1]
+        return self._ranks
 
     def rows(self, index: Tensor) -> Objective:
         """Give the objective of some of the examples.
@@ -87,7 +96,8 @@ class Objective:
             The same questions, about these.
         """
         part = copy.copy(self)
-        part._y, part._rivals = self._y[index], self._rivals[index]
+        part._y, part._clean = self._y[index], self._clean[index]
+        part._ranks = None if self._ranks is None else self._ranks[index]
         return part
 
     @torch.no_grad()
@@ -244,7 +254,7 @@ class Objective:
 
     def _gradient(self, value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
         gradient = gradient_of(value, x, keep=keep)
-        if not gradient.isfinite().all():
+        if not all_finite(gradient):
             raise ValueError(
                 "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
                 "square root, norm or division at 0 in its forward pass"

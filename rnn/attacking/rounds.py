@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnn.attacking.answers import all_finite
 from rnn.attacking.bench import Bench
 from rnn.attacking.first_looks import FirstLook
 from rnn.attacking.strength import Watch, Watched, WatchedObjective, lead, second_look
@@ -92,7 +93,8 @@ class Stage:
             ends = frame == frames[-1]
             left, counts = self._rounds(method, here, movable, perturbed, judged=not ends)
             turned = [before + now for before, now in zip(turned, counts, strict=True)]
-            alive = alive[~torch.isin(alive, here) | torch.isin(alive, left)]
+            if not ends:
+                alive = alive[~torch.isin(alive, here) | torch.isin(alive, left)]
             last = left if ends and self.threat.budget > 0 else last
         scores, right = self.bench.judge(perturbed)
         self.watch.forward(last, lead(scores[last], self.bench.truth[last]))
@@ -184,7 +186,7 @@ class Stage:
         with torch.enable_grad():
             proposal = method.perturb(objective, x.clone(), self.threat, noise=noise, turn=turn)
         proposal = proposal.detach().to(x)
-        if proposal.shape != x.shape or not proposal.isfinite().all():
+        if proposal.shape != x.shape or not all_finite(proposal):
             raise ValueError(
                 f"{type(method).__name__} returned NaN, infinity or another shape than its input has"
             )

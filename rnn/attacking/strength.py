@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -285,9 +284,9 @@ class WatchedObjective(Objective):
         WatchedObjective
             The same questions, about these.
         """
-        part = copy.copy(self)
-        part.model = self.model.rows(index)
-        part._model, part._y, part._rivals = part.model, self._y[index], self._rivals[index]
+        part = super().rows(index)
+        assert isinstance(part, WatchedObjective)
+        part._model = part.model = self.model.rows(index)
         return part
 
     def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor], name: str = "") -> Slope:
