@@ -1,6 +1,7 @@
 """Unrolled cells and layers are those of torch, in every form that torch's layers have."""
 
 import itertools
+import math
 import warnings
 
 import numpy as np
@@ -223,3 +224,19 @@ def test_a_closed_form() -> None:
     cell = UnrolledCell("lstm", {"weight_ih": torch.zeros(4, 1), "weight_hh": torch.zeros(4, 1)}).double()
     state = cell.step(torch.zeros(1).double(), torch.tensor([0.3, 0.8], dtype=torch.float64))
     np.testing.assert_allclose(state, [0.5 * np.tanh(0.4), 0.4], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("kind", "eta"), [("tanh", 0.1), ("euler", None)])
+def test_the_step_size_belongs_to_euler_steps(kind: str, eta: float | None) -> None:
+    weights = {"weight_ih": torch.eye(2), "weight_hh": torch.eye(2)}
+    with pytest.raises(ValueError, match=f"eta is {eta} for kind '{kind}'; the step size belongs to 'euler'"):
+        UnrolledCell(kind, weights, eta=eta)
+    with pytest.raises(ValueError, match="eta is 0"):
+        UnrolledCell("euler", weights, eta=0)
+    drift = weights | {"weight_drift": torch.eye(2)}
+    with pytest.raises(ValueError, match="weights have the shapes"):
+        UnrolledCell("tanh", drift)
+    with pytest.raises(ValueError, match="weights have the shapes"):
+        UnrolledCell("euler", drift | {"weight_drift": torch.eye(3)}, eta=0.1)
+    found = UnrolledCell("euler", drift, eta=0.5).step(torch.zeros(2), torch.ones(2))
+    torch.testing.assert_close(found, torch.full((2,), 1 + 0.5 * (1 + math.tanh(1))))

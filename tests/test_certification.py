@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from rnn.bounds.certification import CertifiedCurve, CertifiedRadii, certified_accuracy, certified_radius
+from rnn.bounds.traced_programs import program_of
 from rnn.harness import attack
 from rnn.models import CELLS, ModelConfig, RecurrentClassifier, build_model
 from rnn.tasks import load_task
@@ -21,6 +22,7 @@ from spectra.errors import UnsupportedModelError
 DIGITS = load_task("digits")
 X, Y, BOUNDS = DIGITS.x_test[:20], DIGITS.y_test[:20], DIGITS.bounds
 BUDGETS = [0.0, 0.003, 0.01]
+LAYER = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 @functools.cache
@@ -239,3 +241,22 @@ def test_the_page_on_other_verifiers_exports_what_it_says(
     (found,) = runtime.InferenceSession("unrolled.onnx").run(None, {"x": x.numpy()})
     expected = names["head"](names["layer"](x)[0][:, -1]).detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_one_row_of_logits_is_certified_not_one_for_each_step() -> None:
+    model = build_model(ModelConfig("tanh", features=8, steps=8, hidden=8, readout="each"))
+    with pytest.raises((UnsupportedModelError, ValueError)):
+        certified_accuracy(model, X, Y, norm="linf", budgets=BUDGETS, bounds=BOUNDS)
+    with pytest.raises(UnsupportedModelError, match="readout 'each'"):
+        program_of(model, X)
+
+
+def test_a_constrained_matrix_is_the_one_that_the_model_computes() -> None:
+    model, plain = trained("nnrnn"), build_model(ModelConfig("tanh", features=8, steps=8, hidden=8))
+    with torch.no_grad():
+        plain.load_state_dict(
+            {key: getattr(model, key) for key in LAYER}
+            | {f"head.{key}": value for key, value in model.head.state_dict().items()}
+        )
+    found = certified_accuracy(plain, X, Y, norm="linf", budgets=BUDGETS, bounds=BOUNDS)
+    np.testing.assert_array_equal(found.certified, curve("nnrnn").certified)

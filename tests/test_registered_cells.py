@@ -136,6 +136,9 @@ def test_checkpoints_need_the_cell_registered(tmp_path: Path, monkeypatch: pytes
     loaded = load_checkpoint(tmp_path / "model.pt").model
     assert torch.equal(loaded(task.x_test[:3]), model(task.x_test[:3]))
     monkeypatch.setattr(cell_kinds, "_REGISTERED", {})
-    with pytest.raises(ValueError, match=r"cell is 'gated'.* rnn\.register_cell") as refusal:
+    with pytest.raises(UnsupportedModelError, match=r"cell 'gated', which is not registered") as refusal:
         load_checkpoint(tmp_path / "model.pt")
+    assert str(refusal.value).endswith(
+        "call rnn.register_cell('gated', ...) as when it was trained, then load it"
+    )
     assert "\n" not in str(refusal.value)
