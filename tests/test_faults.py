@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toy_trials import cheap, killed_once
+from toy_trials import a_second, cheap, killed_once, slow
 
 from rnn.study import store as store_room
 from rnn.study import trial_files
@@ -295,11 +295,11 @@ def free_port():
 
 
 @contextlib.contextmanager
-def started(*command):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+def started(*command, **environment):
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
-        env=environment,
+        env=os.environ | paths | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -312,40 +312,40 @@ def started(*command):
         process.wait()
 
 
+@contextlib.contextmanager
+def cluster(folder, **environment):
+    """An executor on a scheduler and two workers, each a process of its own; and these."""
+    port = str(free_port())
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+    worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    worker += ("--local-directory", str(folder))
+    with (
+        started(*scheduler, **environment) as main,
+        started(*worker, **environment) as first,
+        started(*worker, **environment) as second,
+        connected(address) as executor,
+    ):
+        yield executor, main, (first, second)
+
+
 @POSIX
 @pytest.mark.slow
 def test_a_dask_cluster_whose_worker_is_killed(tmp_path, undisturbed):
-    address = f"tcp://127.0.0.1:{free_port()}"
-    scheduler = (
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        address.rpartition(":")[2],
-    )
-    worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-    folder = ("--local-directory", str(tmp_path / "dask"))
-    killed, out = [], tmp_path / "out"
-    with (
-        started(*scheduler, "--no-dashboard"),
-        started(*worker, *folder) as first,
-        started(*worker, *folder),
-        connected(address) as executor,
-    ):
-        from toy_trials import a_second, slow
+    killed, out, short = [], tmp_path / "out", tmp_path / "short"
+    with cluster(tmp_path / "dask") as (executor, _, (first, _)):
 
-        def progress(ended, *_):
+        def kill(ended, *_):
             if ended == 5:
                 first.kill()
                 first.wait()
                 killed.append(ended)
 
-        status = run_study(STUDY, out, function=slow, executor=executor, progress=progress)
+        status = run_study(STUDY, out, function=slow, executor=executor, progress=kill)
         assert killed
         assert status.complete
         assert status.run.split(" with ")[1].startswith("ClientExecutor")
         pd.testing.assert_frame_equal(table(out), undisturbed, check_exact=True)
-        short = tmp_path / "short"
 
         def stop(ended, *_):
             if ended == 1:
@@ -355,6 +355,40 @@ def test_a_dask_cluster_whose_worker_is_killed(tmp_path, undisturbed):
             run_study(SMALL, short, function=a_second, executor=executor, progress=stop)
         assert study_status(short).done == 1
         assert executor.submit(abs, -3).result(timeout=30) == 3  # left open, and free again
+
+
+@POSIX
+@pytest.mark.slow
+def test_a_trial_that_kills_its_dask_worker_fails(tmp_path, monkeypatch):
+    mark = str(tmp_path / "mark")
+    monkeypatch.setenv("TOY_MARK", mark)
+    study = study_from({"name": "f", "grid": {"task": "digits", "cell": "gru", "seeds": 6}})
+    limits = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "TOY_MARK": mark}
+    with cluster(tmp_path / "dask", **limits) as (executor, _, workers):
+        status = run_study(study, tmp_path / "out", function=killed_once, executor=executor)
+        assert sum(worker.poll() is not None for worker in workers) == 1
+        assert status.done + status.failed == 6
+        assert 1 <= status.failed <= 2  # and perhaps what waited on the same worker
+        assert all(error.startswith("KilledWorker: ") for _, error in status.failures)
+        again = run_study(study, tmp_path / "out", function=killed_once, executor=executor, retry_failed=True)
+        assert again.complete
+
+
+@POSIX
+@pytest.mark.slow
+def test_a_dask_scheduler_that_dies_stops_the_run(tmp_path):
+    with cluster(tmp_path / "dask") as (executor, scheduler, _):
+
+        def kill(ended, *_):
+            if ended == 2:
+                scheduler.kill()
+                scheduler.wait()
+
+        with pytest.raises(RuntimeError, match="gave trials up"):
+            run_study(STUDY, tmp_path / "out", function=slow, executor=executor, progress=kill)
+    status = study_status(tmp_path / "out")
+    assert status.done >= 2
+    assert status.failed == 0
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from rnn.study.configuration import study_from
 from rnn.study.estimates import Pace
 from rnn.study.runs import resume_study, run_study
 from rnn.study.status import study_status
+from rnn.study.store import opened_store
 from rnn.study.tables import study_rows
 
 CONTENT = {"name": "s", "description": "d", "grid": {"task": "digits", "cell": ["gru", "tanh"], "seeds": 3}}
@@ -225,6 +226,8 @@ def test_refusals(tmp_path, threads):
     with pytest.raises(ValueError, match="which is no folder"):
         run_study(STUDY, tmp_path / "file", function=cheap)
     with pytest.raises(ValueError, match="there is no study"):
+        resume_study(tmp_path)
+    with opened_store(tmp_path), pytest.raises(ValueError, match="holds no study yet; run one"):
         resume_study(tmp_path)
 
 

@@ -94,7 +94,7 @@ def run_study(
 
     The folder must lie on a file system with locks, and for watching from another terminal be local to the
     machine of the run: a database with a write-ahead log is not shared between hosts. Workers on other hosts
-    do not touch it.
+    do not touch it; they need this package, and the data at the same path.
 
     With MPI: a script that calls ``run_study(..., executor=MPIPoolExecutor())`` under
     ``if __name__ == "__main__":``, run by ``mpiexec -n 8 python -m mpi4py.futures script.py``.

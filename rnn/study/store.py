@@ -10,9 +10,8 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rnn.study.configuration import StudyConfig
 from rnn.study.database import (
     BACKUP,
     DATABASE,
@@ -24,6 +23,9 @@ from rnn.study.database import (
 )
 from rnn.study.faults import DamagedStudyError, faults_named
 from rnn.study.trial_files import FinishedTrial, curves_path, read_curves, swept, write_trial
+
+if TYPE_CHECKING:
+    from rnn.study.configuration import StudyConfig
 
 
 class Store:
