@@ -128,8 +128,8 @@ class PGD:
     FGSM 1128. What is missed lies towards
     other classes, not at the end of more steps.
 
-    In l1 the first step of 16 budgets leaves 208, 74 and 18 of the 360 right at 1, 1.5 and 2 (GRU), where one
-    of 2 budgets leaves 253, 128 and 38, and SLIDE (Tramer and Boneh 2019) as of Foolbox 244, 161 and 110.
+    In l1 the first step of 16 budgets leaves 210, 75 and 18 of the 360 right at 1, 1.5 and 2 (GRU), where one
+    of 2 budgets leaves 253, 129 and 38, and SLIDE (Tramer and Boneh 2019) as of Foolbox 244, 161 and 110.
     """
 
     steps: int = 10
