@@ -257,3 +257,27 @@ def test_the_first_cells_start_as_they_always_did(cell: str, gates: int) -> None
         *("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "head.weight", "head.bias")
     ]
     assert all(torch.equal(found[key], value) for key, value in drawn.items())
+
+
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm", "antisymmetric"])
+def test_an_orthogonal_start_is_gain_times_an_orthogonal_matrix(cell: str) -> None:
+    config = ModelConfig(cell, features=3, steps=4, hidden=6, gain=0.5, initialisation="orthogonal", seed=7)
+    model = build_model(config)
+    weights = dict(model.named_parameters())
+    stacked = weights.get("weight_hh_l0", weights.get("parametrizations.weight_hh_l0.original"))
+    assert stacked is not None
+    matrices = stacked.detach().split(6)
+    for matrix in matrices:
+        assert torch.allclose(matrix @ matrix.T, 0.25 * torch.eye(6), atol=1e-6)
+    assert len({matrix.numpy().tobytes() for matrix in matrices}) == len(matrices)
+    plain = build_model(dataclasses.replace(config, initialisation="gaussian"))
+    assert torch.equal(model.weight_ih_l0, plain.weight_ih_l0)
+    assert torch.equal(model.head.weight, plain.head.weight)
+
+
+@pytest.mark.parametrize("cell", ["relu", "orthogonal", "nnrnn", "feedforward"])
+def test_cells_that_start_in_a_way_of_their_own_take_no_initialisation(cell: str) -> None:
+    with pytest.raises(ValueError, match="starts in a way of its own"):
+        ModelConfig(cell, features=3, steps=4, initialisation="orthogonal")
+    with pytest.raises(ValueError, match="initialisation"):
+        ModelConfig("tanh", features=3, steps=4, initialisation="zeros")

@@ -35,6 +35,8 @@ class CellKind:
         them; the generator `random` is the only randomness it may use.
     hyperparameters : mapping of str to float
         Those of eta, gamma, beta that it has, with their defaults.
+    own_start : bool
+        Whether `initialise` sets the recurrent matrix, whatever was drawn.
     no_gain : str
         Why it takes no gain; empty where it takes one.
     """
@@ -44,6 +46,7 @@ class CellKind:
     states: int = 1
     initialise: Initialise | None = None
     hyperparameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    own_start: bool = False
     no_gain: str = ""
 
 
@@ -88,15 +91,17 @@ CELL_KINDS: dict[str, CellKind] = {
     "tanh": CellKind(STEPS["tanh"]),
     "gru": CellKind(STEPS["gru"], gates=3),
     "lstm": CellKind(STEPS["lstm"], gates=4, states=2, initialise=_open_forget_gate),
-    "relu": CellKind(STEPS["relu"], initialise=_identity),
-    "orthogonal": CellKind(tanh_step, initialise=_orthogonal, no_gain="its recurrent matrix is orthogonal"),
+    "relu": CellKind(STEPS["relu"], initialise=_identity, own_start=True),
+    "orthogonal": CellKind(
+        tanh_step, initialise=_orthogonal, own_start=True, no_gain="its recurrent matrix is orthogonal"
+    ),
     "antisymmetric": CellKind(
         tanh_step, initialise=_antisymmetric, hyperparameters={"eta": 0.3, "gamma": 0.01}
     ),
     "lipschitz": CellKind(
         tanh_step, initialise=_lipschitz, hyperparameters={"eta": 0.3, "gamma": 0.001, "beta": 0.75}
     ),
-    "nnrnn": CellKind(tanh_step, initialise=_schur),
+    "nnrnn": CellKind(tanh_step, initialise=_schur, own_start=True),
 }
 
 FEEDFORWARD = "feedforward"  # a family, but no recurrent cell

@@ -10,6 +10,7 @@ from rnn.networks.cell_kinds import FEEDFORWARD, cell_kind
 from spectra.checks import non_negative, one_of, positive, whole_number
 
 READOUTS = ("last", "each")
+INITIALISATIONS = ("gaussian", "orthogonal")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class ModelConfig:
         Damping γ of "antisymmetric" (default 0.01) and "lipschitz" (0.001); others take none.
     beta : float, optional
         Share β in [0, 1] of the skew part of the matrices of "lipschitz" (default 0.75); others take none.
+    initialisation : {"gaussian", "orthogonal"}
+        Whether the entries of the initial recurrent matrix of each gate are independent, as said at `gain`,
+        or the matrix is gain times a random orthogonal one, which is normal. "relu", "orthogonal", "nnrnn"
+        and "feedforward" start in a way of their own.
 
     Raises
     ------
@@ -67,6 +72,7 @@ class ModelConfig:
     eta: float | None = None
     gamma: float | None = None
     beta: float | None = None
+    initialisation: str = "gaussian"
 
     def __post_init__(self) -> None:
         """Check the fields, and fill in what the cell has by default."""
@@ -76,6 +82,12 @@ class ModelConfig:
         whole_number(self.seed, "seed", least=0, most=2**63 - 1)
         positive(self.gain, "gain")
         one_of(self.readout, "readout", READOUTS)
+        one_of(self.initialisation, "initialisation", INITIALISATIONS)
+        if self.initialisation != "gaussian" and (kind is None or kind.own_start):
+            raise ValueError(
+                f"initialisation is {self.initialisation!r}, but cell {self.cell!r} starts in a way of its "
+                "own; leave it out"
+            )
         if kind is None and self.readout == "each":
             raise ValueError("readout is 'each', but cell 'feedforward' takes no steps; expected 'last'")
         if kind is not None and kind.no_gain and self.gain != 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -9,6 +11,19 @@ from torch import nn
 def drawn(shape: tuple[int, int], scale: float, random: torch.Generator) -> nn.Parameter:
     """Give a matrix of independent normal entries with standard deviation `scale`."""
     return nn.Parameter(scale * torch.randn(shape, generator=random))
+
+
+def recurrent_start(
+    gates: int, hidden: int, *, gain: float, initialisation: str, random: torch.Generator
+) -> nn.Parameter:
+    """Give the initial recurrent matrices of all gates, stacked; see `ModelConfig.initialisation`."""
+    stacked = drawn((gates * hidden, hidden), gain / math.sqrt(hidden), random)
+    if initialisation == "orthogonal":
+        with torch.no_grad():
+            for matrix in stacked.split(hidden):
+                Q, R = torch.linalg.qr(matrix.double())
+                matrix.copy_(gain * Q * R.diagonal().sign())  # the signs make it uniform over all of them
+    return stacked
 
 
 def linear_layer(inputs: int, outputs: int, scale: float, random: torch.Generator) -> nn.Linear:

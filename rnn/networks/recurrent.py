@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from rnn.networks.cell_kinds import CellKind, cell_kind
 from rnn.networks.configurations import ModelConfig
-from rnn.networks.initial_weights import drawn, linear_layer
+from rnn.networks.initial_weights import drawn, linear_layer, recurrent_start
 from rnn.networks.sequences import checked_sequences
 
 
@@ -77,7 +77,9 @@ class RecurrentClassifier(nn.Module):
         rows, h = kind.gates * config.hidden, config.hidden
         random = torch.Generator().manual_seed(config.seed)
         self.weight_ih_l0 = drawn((rows, config.features), 1 / math.sqrt(config.features), random)
-        self.weight_hh_l0 = drawn((rows, h), config.gain / math.sqrt(h), random)
+        self.weight_hh_l0 = recurrent_start(
+            kind.gates, h, gain=config.gain, initialisation=config.initialisation, random=random
+        )
         self.bias_ih_l0 = nn.Parameter(torch.zeros(rows))
         self.bias_hh_l0 = nn.Parameter(torch.zeros(rows))
         self.head = linear_layer(h, config.classes, 1 / math.sqrt(h), random)

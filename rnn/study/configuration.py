@@ -81,7 +81,8 @@ def read_study(study: str | os.PathLike[str]) -> StudyConfig:
         [[grid]]                      # all combinations; several [[grid]] unite
         task = ["digits", "mnist"]    # one value or a list, here and below
         cell = ["tanh", "gru"]
-        hidden = 64                   # and gain, target, optimiser, learning_rate, weight_decay
+        hidden = 64                   # and gain, initialisation, target, optimiser, learning_rate,
+                                      # weight_decay
         normalisation = ["none", "radius", "norm-during"]   # once after training, or during it
         seeds = 5                     # the seeds 0 to 4; or a list
 

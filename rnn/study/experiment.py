@@ -112,6 +112,7 @@ def _model_config(trial: Trial, task: Task) -> ModelConfig:
         hidden=trial.hidden,
         classes=task.classes,
         gain=trial.gain,
+        initialisation=trial.initialisation,
         seed=trial.seed,
         readout="each" if task.kind == "labelling" else "last",
     )

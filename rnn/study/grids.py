@@ -12,6 +12,7 @@ from rnn.attacks import ATTACKS
 from rnn.constraints import KINDS
 from rnn.learning.records import OPTIMISERS
 from rnn.networks.cell_kinds import cell_names
+from rnn.networks.configurations import INITIALISATIONS
 from rnn.study.settings import Check, Settings, each, known_name
 from rnn.study.toml_places import KeyPath
 from rnn.tasks import task_names
@@ -45,6 +46,7 @@ AXES: dict[str, Check] = {
     "cell": known_name(cell_names),
     "hidden": _whole(1),
     "gain": positive,
+    "initialisation": known_name(lambda: INITIALISATIONS),
     "normalisation": known_name(lambda: NORMALISATIONS),
     "target": positive,
     "optimiser": known_name(lambda: OPTIMISERS),

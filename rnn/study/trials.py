@@ -32,6 +32,8 @@ class Trial:
         Width of the recurrent layer.
     gain : float
         Spectral scale of the initial square matrices.
+    initialisation : str
+        See `rnn.ModelConfig`.
     normalisation : str
         "none", or a kind of `rnn.constraints`: applied once after training, or, with the ending "-during",
         after each step of it.
@@ -70,6 +72,7 @@ class Trial:
     options: tuple[tuple[str, Any], ...] = ()
     hidden: int = 32
     gain: float = 1.0
+    initialisation: str = "gaussian"
     normalisation: str = "none"
     target: float = 1.0
     optimiser: str = "adamw"
@@ -113,7 +116,7 @@ class Trial:
             self.task,
             self.cell,
             f"h{self.hidden}",
-            f"gain {self.gain:g}",
+            f"{self.initialisation} {self.gain:g}",
             f"{self.normalisation}{scale}",
         ]
         return " ".join([*words, self.optimiser, f"lr {self.learning_rate:g}", f"seed {self.seed}"])
