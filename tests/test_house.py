@@ -257,6 +257,7 @@ ORDER = [
     "rnn.study.granulated",
     "rnn.study.power",
     "rnn.study.statistics",
+    "rnn.study.evidence_columns",
     "rnn.study.evidence_tables",
     "rnn.study.evidence",
     "rnn.study.claims",

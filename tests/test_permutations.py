@@ -6,13 +6,13 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnn.study.partial import permuted_partial
 from rnn.study.permutations import (
     Shuffle,
     arrangements,
     log_arrangements,
     permutation_test,
     permuted_kendall,
-    permuted_partial,
     permuted_spearman,
 )
 
@@ -67,7 +67,7 @@ def test_permuted_correlations_equal_scipy(prepare, correlate):
 def test_permuted_partial_correlations_equal_freedman_and_lane_step_by_step():
     x, y, held = tied(1)
     orders = arrangements(np.arange(9), 15, np.random.default_rng(3))
-    found = permuted_partial(x, y, held)(orders)
+    found = permuted_partial(x, y, held, np.arange(9))(orders)
     ranks_x, ranks_y, ranks_held = (scipy.stats.rankdata(v, axis=0) for v in (x, y, held))
     design = np.column_stack([np.ones(9), ranks_held])
 

@@ -345,7 +345,7 @@ def test_the_pooled_interval_holds_the_truth_about_as_often_as_it_says(truth):
         x = rng.standard_normal(48)
         y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal(48)
         models = pd.DataFrame({"cell": np.repeat(list("abcd"), 12), "x": x, "y": y})
-        table = rank_correlations(models, measures=["x"], outcomes=["y"], draws=500, rng=rng)
+        table = rank_correlations(models, measures=["x"], outcomes=["y"], draws=500, permutations=9, rng=rng)
         row = cell(table, "x", "y", POOLED)
         hits += row["lower"] <= truth <= row["upper"]
     assert hits / samples >= 0.92  # 0.95 less three standard errors of the simulation
@@ -361,7 +361,13 @@ def test_gain_is_not_seen_where_there_is_none():
         columns = {name: outcome + rng.standard_normal(48) for name in ("m", "r", "s")}
         models = pd.DataFrame({"cell": np.repeat(list("abcd"), 12), "o": outcome, **columns})
         table = rank_correlations(
-            models, measures=["m", "r", "s"], outcomes=["o"], baselines=["r", "s"], draws=500, rng=rng
+            models,
+            measures=["m", "r", "s"],
+            outcomes=["o"],
+            baselines=["r", "s"],
+            draws=500,
+            permutations=9,
+            rng=rng,
         )
         seen += cell(table, "m", "o", POOLED)["gain_lower"] > 0
     assert seen / samples <= 0.045

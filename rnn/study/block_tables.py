@@ -30,6 +30,8 @@ class Table:
         Why there is no value, or what weakens it.
     shuffles : list of Shuffle
         The same correlations with permuted outcomes.
+    held : int
+        Number of columns that are held fixed.
     """
 
     value: Floats
@@ -39,15 +41,18 @@ class Table:
     blocks: Integers
     note: NDArray[np.object_]
     shuffles: list[Shuffle]
+    held: int = 0
 
 
-def empty_table(measures: int, outcomes: int, draws: int) -> Table:
+def empty_table(measures: int, outcomes: int, draws: int, *, held: int = 0) -> Table:
     """Give a table without any correlation, to be filled.
 
     Parameters
     ----------
     measures, outcomes, draws : int
         Its shape.
+    held : int
+        Number of columns that are held fixed.
 
     Returns
     -------
@@ -63,6 +68,7 @@ def empty_table(measures: int, outcomes: int, draws: int) -> Table:
         blocks=np.zeros(shape, dtype=np.int64),
         note=np.full(shape, "", dtype=object),
         shuffles=[],
+        held=held,
     )
 
 
@@ -151,9 +157,10 @@ def dense_ranks(values: Floats) -> Floats:
     ndarray, shape (n, columns)
         Numbers in the same order, with the same ties.
     """
-    return np.stack([np.unique(column, return_inverse=True)[1] for column in values.T], axis=1).astype(
-        np.float64
-    )
+    ranks = np.empty(values.shape)
+    for column, place in zip(values.T, ranks.T, strict=True):
+        place[:] = np.unique(column, return_inverse=True)[1]
+    return ranks
 
 
 def intervals(table: Table, level: float) -> tuple[Floats, Floats]:
@@ -207,7 +214,8 @@ def tails(table: Table, level: float) -> Floats:
     """
     shares = np.empty(table.value.shape)
     for cell in np.ndindex(shares.shape):
-        shares[cell] = tail(level, int(table.clusters[cell]), int(table.blocks[cell]), int(table.n[cell]))
+        fitted = int(table.blocks[cell]) * (1 + table.held)
+        shares[cell] = tail(level, int(table.clusters[cell]), fitted, int(table.n[cell]))
     return shares
 
 
@@ -254,7 +262,7 @@ def mean_table(tables: Sequence[Table], labels: Sequence[str]) -> tuple[Table, F
     models, groups, count = (
         np.where(enough, all_, 0) for all_ in (n.sum(axis=0), clusters, usable.sum(axis=0))
     )
-    return Table(mean * blank, draws * blank, models, groups, count, notes, []), weights
+    return Table(mean * blank, draws * blank, models, groups, count, notes, [], tables[0].held), weights
 
 
 def _remarks(value: Floats, draws: Floats, clusters: int) -> NDArray[np.object_]:

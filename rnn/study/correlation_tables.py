@@ -12,7 +12,7 @@ from rnn.study.block_tables import Table, intervals, mean_table, rank_tables
 from rnn.study.blocks import POOLED, Floats, Models
 from rnn.study.corrections import adjusted
 from rnn.study.gains import gains
-from rnn.study.permutations import Tested, permutation_test
+from rnn.study.permutations import Significance, permutation_test
 from spectra.checks import whole_number
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ class Correlated:
         Weighted means over the blocks.
     weights : ndarray, shape (blocks, measures, outcomes)
         Their weights.
-    tested : Tested
+    tested : Significance
         The permutation tests.
     """
 
     tables: list[Table]
     mean: Table
     weights: Floats
-    tested: Tested
+    tested: Significance
 
 
 def enough_permutations(permutations: int | None, tests: int) -> int:
@@ -113,7 +113,7 @@ def baseline_rows(measures: Sequence[str], baselines: Sequence[str]) -> list[int
     return [list(measures).index(name) for name in baselines]
 
 
-def tested(tables: list[Table], labels: Sequence[str], count: int, rng: np.random.Generator) -> Correlated:
+def averaged(tables: list[Table], labels: Sequence[str], count: int, rng: np.random.Generator) -> Correlated:
     """Average tables over the blocks and test everything by permutation.
 
     Parameters
@@ -161,7 +161,7 @@ def correlated(
     """
     pairs = [rank_tables(block, data.measures, w) for block, w in zip(data.blocks, weights, strict=True)]
     labels = [block.label for block in data.blocks]
-    both = [tested([pair[sort] for pair in pairs], labels, count, rng) for sort in (0, 1)]
+    both = [averaged([pair[sort] for pair in pairs], labels, count, rng) for sort in (0, 1)]
     return both[0], both[1]
 
 

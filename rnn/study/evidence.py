@@ -10,11 +10,11 @@ import numpy as np
 
 from rnn.study.blocks import Models, names, split_models
 from rnn.study.correlation_tables import (
+    averaged,
     baseline_rows,
     correlated,
     correlation_frame,
     enough_permutations,
-    tested,
 )
 from rnn.study.evidence_tables import (
     gains_frame,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class StudyStatistics:
     """What a study says about measures and outcomes, as tables.
 
-    `rnn.study.evidence_tables.COLUMNS` says what each column is.
+    `rnn.study.evidence_columns.COLUMNS` says what each column is.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ def study_statistics(
         partial_table(block, data.measures, data.outcomes, data.covariates, w)
         for block, w in zip(data.blocks, weights, strict=True)
     ]
-    partial = tested(held, [block.label for block in data.blocks], shuffles, source)
+    partial = averaged(held, [block.label for block in data.blocks], shuffles, source)
     layout = correlation_frame((spearman, kendall), data, beaten, level)
     prediction = prediction_frame(data, spearman.tables, weights, beaten, level)
     return StudyStatistics(

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnn.study.blocks import Floats, Integers
 from rnn.study.resampling import pair_signs
@@ -38,7 +37,7 @@ class Shuffle:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Tested:
+class Significance:
     """What a permutation test found.
 
     Attributes
@@ -126,7 +125,7 @@ def permuted_spearman(x: Floats, y: Floats) -> Permuted:
     Twice the centred average ranks are whole numbers, and so are their inner products: ties between permuted
     correlations are exact.
     """
-    ranks_x, ranks_y = _whole_ranks(x), _whole_ranks(y)
+    ranks_x, ranks_y = whole_ranks(x), whole_ranks(y)
     return _products(ranks_x, ranks_y, np.sqrt((ranks_x**2).sum(axis=0)), np.sqrt((ranks_y**2).sum(axis=0)))
 
 
@@ -163,48 +162,13 @@ def permuted_kendall(x: Floats, y: Floats) -> Permuted:
     return permuted
 
 
-def permuted_partial(x: Floats, y: Floats, held: Floats) -> Permuted:
-    """Prepare partial rank correlations of x with y, the residuals of y permuted.
-
-    Parameters
-    ----------
-    x, y, held : ndarray, shapes (n, p), (n, q) and (n, c)
-        Numbers without NaN; the ranks of `held` are held fixed.
-
-    Returns
-    -------
-    callable
-        From arrangements (m, n) to correlations (m, p, q); NaN where nothing is left of a column.
-
-    Notes
-    -----
-    Freedman and Lane: the residuals e of the ranks of y are permuted, added to the fitted values and fitted
-    again. With Q an orthonormal basis of what is held fixed that is the correlation of the residuals of x
-    with Pe - QQ'Pe.
-    """
-    ranks_x, ranks_y, basis = _whole_ranks(x), _whole_ranks(y), _basis(_whole_ranks(held))
-    left_x, left_y = (ranks - basis @ (basis.T @ ranks) for ranks in (ranks_x, ranks_y))
-    norm_x, norm_y = (_norm_left(left, ranks) for left, ranks in ((left_x, ranks_x), (left_y, ranks_y)))
-    both = np.concatenate([left_x / norm_x, basis], axis=1)
-
-    def permuted(orders: Integers) -> Floats:
-        rows = np.take(np.ascontiguousarray((left_y / norm_y).T), orders, axis=1)  # (q, m, n)
-        products = (rows.reshape(-1, len(x)) @ both).reshape(y.shape[1], len(orders), -1)
-        fitted = (products[:, :, x.shape[1] :] ** 2).sum(axis=2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = products[:, :, : x.shape[1]] / np.sqrt(1 - fitted)[:, :, None]
-        return np.clip(found.transpose(1, 2, 0), -1.0, 1.0)
-
-    return permuted
-
-
 def permutation_test(
     shuffles: Sequence[Sequence[Shuffle]],
     values: Floats,
     weights: Floats,
     count: int,
     rng: np.random.Generator,
-) -> Tested:
+) -> Significance:
     """Test all correlations of all blocks, and their weighted means over the blocks.
 
     Parameters
@@ -222,7 +186,7 @@ def permutation_test(
 
     Returns
     -------
-    Tested
+    Significance
         p = (b + 1)/(m + 1), where b of the permuted correlations are at least as large in absolute value.
 
     References
@@ -258,7 +222,7 @@ def permutation_test(
             ways[b][np.ix_(part.i, part.j)] = log_arrangements(part.clusters)
     blank = np.where(known, 1.0, np.nan)
     pooled_blank = np.where(known.any(axis=0), 1.0, np.nan)
-    return Tested(
+    return Significance(
         blank * (beyond + 1) / (count + 1),
         pooled_blank * (pooled_beyond + 1) / (count + 1),
         blank * np.sqrt(squares / count),
@@ -281,18 +245,17 @@ def _products(left: Floats, right: Floats, scale_left: Floats, scale_right: Floa
     return permuted
 
 
-def _whole_ranks(values: Floats) -> Floats:
-    # Twice the average ranks, less n + 1.
+def whole_ranks(values: Floats) -> Floats:
+    """Give twice the average ranks of each column, less n + 1: whole numbers around 0.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, columns)
+        Finite numbers.
+
+    Returns
+    -------
+    ndarray, shape (n, columns)
+        The ranks.
+    """
     return np.asarray(np.sign(values[:, None, :] - values[None, :, :]).sum(axis=1))
-
-
-def _basis(columns: Floats) -> Floats:
-    # An orthonormal basis of centred columns; those that the others determine add nothing.
-    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.asarray(left[:, sizes > 1e-9 * max(1.0, float(sizes.max(initial=0.0)))])
-
-
-def _norm_left(left: NDArray[np.float64], ranks: NDArray[np.float64]) -> Floats:
-    # Length of the residuals; NaN where rounding errors are all that is left.
-    norms, whole = (np.sqrt((columns**2).sum(axis=0)) for columns in (left, ranks))
-    return np.where(norms > 1e-6 * whole, norms, np.nan)

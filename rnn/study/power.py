@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnn.study.blocks import POOLED, Floats, Models
+from rnn.study.block_tables import Table
+from rnn.study.blocks import POOLED, Floats, Integers, Models
 from rnn.study.correlation_tables import LEVEL, Correlated
 
 if TYPE_CHECKING:
@@ -29,30 +30,50 @@ POWER_COLUMNS = {
 }
 
 
-def detectable(error: Floats, level: float) -> Floats:
-    """Give the smallest correlation that a two-sided test finds with probability 0.8.
+def detectable(error: Floats, level: float, *, blocks: Integers | int = 1) -> Floats:
+    """Give the smallest Spearman correlation that a two-sided permutation test finds with probability 0.8.
 
     Parameters
     ----------
     error : ndarray
-        Standard deviation of the correlation where there is none.
+        Standard deviation s of the correlation, or of its mean over blocks, where there is none.
     level : float
         Of the test.
+    blocks : ndarray of int or int
+        Number of blocks that the mean is over.
 
     Returns
     -------
     ndarray
-        tanh((z(1 - level/2) + z(0.8)) error) with z the quantiles of the normal distribution.
+        The r that solves E(r) - z(0.8) d(r) = z(1 - level/2) s, with z the quantiles of the normal
+        distribution; NaN where the right side is 1 or more.
 
     Notes
     -----
-    The normal approximation on Fisher's scale, with the standard deviation of the permuted correlations for
-    error: it knows the clusters. Simulated studies whose true Spearman correlation is this number were found
-    in 76 to 86 % (``tests/test_power.py``).
+    With m = 1 + 1/(blocks s²), the number of independent models in a block that would give this s:
+    E(r) = ((m - 2) r + 3 τ)/(m + 1) is the expectation of the estimate, with τ the Kendall correlation of
+    normal pairs whose Spearman correlation is r; d(r) = s (1 - r²) sqrt(1 + r²/2) is its standard deviation
+    (Bonett and Wright). As s is that of the permuted correlations, it knows the clusters. It is an
+    approximation: ``tests/test_power.py`` plants this correlation in simulated studies and counts how often
+    it is found.
+
+    References
+    ----------
+    Bonett and Wright (2000), Sample size requirements for estimating Pearson, Kendall and Spearman
+    correlations, Psychometrika 65.
     """
     from scipy.special import ndtri
 
-    return np.asarray(np.tanh((ndtri(1 - level / 2) + ndtri(POWER)) * error))
+    s = np.asarray(error, dtype=np.float64)
+    m = np.maximum(1 + 1 / (blocks * s**2), 2.0)
+    low, high = np.zeros(s.shape), np.ones(s.shape)
+    for _ in range(40):
+        r = (low + high) / 2
+        tau = 2 / np.pi * np.arcsin(2 * np.sin(np.pi / 6 * r))
+        expected = ((m - 2) * r + 3 * tau) / (m + 1)
+        found = expected - ndtri(POWER) * s * (1 - r**2) * np.sqrt(1 + r**2 / 2) >= ndtri(1 - level / 2) * s
+        low, high = np.where(found, low, r), np.where(found, r, high)
+    return np.where(ndtri(1 - level / 2) * s < 1, high, np.nan)
 
 
 def power_frame(spearman: Correlated, data: Models) -> pd.DataFrame:
@@ -74,40 +95,42 @@ def power_frame(spearman: Correlated, data: Models) -> pd.DataFrame:
     """
     import pandas as pd
 
-    tested = spearman.tested
+    tested, pooled = spearman.tested, spearman.mean
     known = np.stack([~np.isnan(table.value) for table in spearman.tables])
     rows = []
     for b, (block, table) in enumerate(zip(data.blocks, spearman.tables, strict=True)):
-        counts = (int(table.n.max()), int(table.clusters.max()), int(known.sum()))
         if known[b].any():
-            rows.append(_row(block.label, counts, tested.deviation[b], tested.least[b]))
-    pooled = spearman.mean
+            rows.append(_row(block.label, table, int(known.sum()), tested.deviation[b], tested.least[b]))
     several = ~np.isnan(pooled.value)
     if several.any():
-        counts = (int(pooled.n.max()), int(pooled.clusters.max()), int(several.sum()))
         blank = np.where(several, 1.0, np.nan)
-        rows.append(_row(POOLED, counts, blank * tested.pooled_deviation, blank * tested.pooled_least))
+        deviation, least = blank * tested.pooled_deviation, blank * tested.pooled_least
+        rows.append(_row(POOLED, pooled, int(several.sum()), deviation, least))
     return pd.DataFrame(rows, columns=list(POWER_COLUMNS))
 
 
-def _row(label: str, counts: tuple[int, int, int], error: Floats, least: Floats) -> dict[str, Any]:
-    n, clusters, tests = counts
+def _row(label: str, table: Table, tests: int, error: Floats, least: Floats) -> dict[str, Any]:
     level = LEVEL / tests
-    reachable = error[least <= level]
-    found = detectable(reachable, level) if len(reachable) else np.array([np.nan])
-    alone = error[least <= LEVEL]
-    missed = int((~np.isnan(error)).sum()) - len(reachable)
-    note = f"{missed} of them have too few arrangements for a p-value of {level:.1g}" if missed else ""
+
+    def smallest(at: float) -> Floats:
+        fine = least <= at
+        found = detectable(error[fine], at, blocks=table.blocks[fine])
+        found = found[~np.isnan(found)]
+        return found if len(found) else np.array([np.nan])
+
+    several = smallest(level)
+    missed = int((~np.isnan(error)).sum()) - int((~np.isnan(several)).sum())
+    note = f"for {missed} of them no correlation reaches a p-value of {level:.1g}" if missed else ""
     return {
         "block": label,
-        "n": n,
-        "clusters": clusters,
+        "n": int(table.n.max()),
+        "clusters": int(table.clusters.max()),
         "tests": tests,
         "level": level,
         "error": float(np.nanmedian(error)),
-        "smallest": float(np.median(found)),
-        "smallest_best": float(found.min()),
-        "smallest_worst": float(found.max()),
-        "smallest_alone": float(np.median(detectable(alone, LEVEL))) if len(alone) else np.nan,
+        "smallest": float(np.median(several)),
+        "smallest_best": float(several.min()),
+        "smallest_worst": float(several.max()),
+        "smallest_alone": float(np.median(smallest(LEVEL))),
         "note": note,
     }

@@ -104,7 +104,7 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
     --------
     >>> from rnn.study.random_effects import random_effects
     >>> random_effects([0.1, 0.3, 0.8], [0.02, 0.02, 0.04])
-    RandomEffects: 0.361 [-0.462, 1.18] over 3 blocks, between them a standard deviation of 0.283
+    RandomEffects: 0.376 [-0.494, 1.25] over 3 blocks, between them a standard deviation of 0.278
     """
     from scipy.special import stdtr, stdtrit
 

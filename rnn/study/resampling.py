@@ -156,21 +156,22 @@ def kendall_draws(x: Floats, y: Floats, weights: Floats) -> Floats:
     return found
 
 
-def tail(level: float, clusters: int, blocks: int, models: int) -> float:
+def tail(level: float, clusters: int, fitted: int, models: int) -> float:
     """Give the share of resamples to leave out at each end of an interval.
 
     Parameters
     ----------
     level : float
         Probability that the interval is meant to hold the truth with.
-    clusters, blocks, models : int
-        Number of clusters that were resampled, of blocks that they were resampled in, and of models.
+    clusters, fitted, models : int
+        Number of clusters that were resampled, of quantities that were fitted to them (a level for each
+        block, a slope for each column that is held fixed in it), and of models.
 
     Returns
     -------
     float
         (1 - level)/2 where every model is a cluster of its own; else the smaller
-        Φ(-sqrt(k/f) t) with k clusters, f = k - blocks and t the quantile of Student's t with f degrees of
+        Φ(-sqrt(k/f) t) with k clusters, f = k - fitted and t the quantile of Student's t with f degrees of
         freedom.
 
     Notes
@@ -184,9 +185,9 @@ def tail(level: float, clusters: int, blocks: int, models: int) -> float:
     """
     from scipy.special import ndtr, stdtrit
 
-    if clusters == models or clusters <= blocks:
+    if clusters == models or clusters <= fitted:
         return 0.5 - level / 2
-    freedom = clusters - blocks
+    freedom = clusters - fitted
     return float(ndtr(-np.sqrt(clusters / freedom) * stdtrit(freedom, 0.5 + level / 2)))
 
 

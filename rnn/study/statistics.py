@@ -236,8 +236,10 @@ def rank_correlations(
     ``holm`` and ``q`` adjust them over all block rows, and apart from them over all pooled rows, of Spearman
     and of Kendall apart.
 
-    Over simulated normal pairs in 4 blocks of 12 the pooled interval held the truth in 95 % of samples for
-    true correlations up to 0.6, in 92 % at 0.8 and in 85 % at 0.95, where it missed on the side of 0.
+    Over simulated normal pairs the pooled interval held the truth in 95 to 99 % of samples for correlations
+    from 0 to 0.95 in 3 to 9 blocks of 12 independent models. With 7 configurations of 5 seeds in each of 9
+    blocks it did so in 94 % up to 0.5, in 92 % at 0.8 and in 87 % at 0.95, where it missed on the side of 0;
+    the interval of one such block held it in 97 %.
     """
     level, count, source = confidence_level(confidence), whole_number(draws, "draws"), generator(rng)
     data = split_models(
