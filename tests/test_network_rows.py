@@ -84,7 +84,8 @@ def test_kicks_and_slopes_are_there_and_named_as_outcomes(row: NetworkRow) -> No
     assert row.values["kick_peak_worst"] >= row.values["kick_end_worst"] > 0
     ratio = row.values["io_jacobian_norm"] / row.values["margin"]
     assert row.values["io_jacobian_per_margin"] == pytest.approx(ratio)
-    assert all(math.isfinite(value) for value in row.values.values())
+    infinite = {name for name, value in row.values.items() if not math.isfinite(value)}
+    assert infinite <= {"kreiss_constant", "jacobian_kreiss_constant"}  # of an unstable matrix
 
 
 def test_same_seed_same_row_and_the_model_is_left_alone(gru: nn.Module, row: NetworkRow) -> None:

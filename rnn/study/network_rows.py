@@ -24,8 +24,8 @@ from rnn.motion.propagation import finite_time_growth
 from rnn.weights import NamedMatrix, named_matrices
 from spectra.checks import positive, whole_number
 from spectra.errors import UnsupportedModelError
-from spectra.spectrum import spectral_radius
-from spectra.stability import kreiss_constant
+from spectra.norms import spectral_norm
+from spectra.stability import distance_to_instability, kreiss_constant
 
 Floats = NDArray[np.float64]
 Row = dict[str, float]
@@ -126,11 +126,12 @@ def network_row(
     Notes
     -----
     Columns of measures: those of `rnn.matrix_measures` for the matrices that carry the state (`matrices` of
-    them; where there are several, the largest value), with ``kreiss_constant_scaled``, the Kreiss constant of
-    W scaled to spectral radius 0.95, which is finite for every W; the same with ``jacobian_`` for the state
-    Jacobian at mean state and input; ``input_spectral_norm``; ``growth_peak`` and ``growth_end``, means of
-    log10 of the norm of the product of the state Jacobians; ``lyapunov_exponent``; ``io_jacobian_norm``, the
-    median of ‖∂logits/∂x‖; ``margin``, the median of z_y - max z_k; their ratio ``io_jacobian_per_margin``.
+    them; where there are several, the largest value), with ``kreiss_constant_scaled``, the Kreiss constant of W
+    scaled to spectral radius 0.95, which is finite for every W; the same with ``jacobian_`` for the state
+    Jacobian at mean state and input; ``input_spectral_norm`` and ``linear_spectral_norm`` (readout);
+    ``growth_peak`` and ``growth_end``, means of log10 of the norm of the product of the state Jacobians;
+    ``lyapunov_exponent``; ``io_jacobian_norm``, the median of ‖∂logits/∂x‖; ``margin``, the median of z_y -
+    max z_k; their ratio ``io_jacobian_per_margin``.
 
     Columns of outcomes: ``fooling_<method>_<norm>_<budget>``, the share of the clean-correct that is turned,
     with method "all" for the worst over all; ``minimal_<norm>``, the median distance of the misclassified
@@ -169,9 +170,9 @@ def matrix_columns(model: nn.Module) -> Row:
     carrying = _carrying(found, model)
     rows = [_measures(record.matrix) for record in carrying]
     row: Row = {"matrices": len(carrying)} | _largest(rows)
-    entering = [record for record in found if record.role == "input"]
-    if entering:
-        row |= {"input_spectral_norm": max(float(np.linalg.norm(record.matrix, 2)) for record in entering)}
+    for role in ("input", "linear"):
+        norms = [spectral_norm(record.matrix) for record in found if record.role == role]
+        row |= {f"{role}_spectral_norm": max(norms)} if norms else {}
     return row
 
 
@@ -214,9 +215,12 @@ def _carrying(found: Sequence[NamedMatrix], model: nn.Module) -> list[NamedMatri
 
 def _measures(W: Floats) -> dict[str, float]:
     row = matrix_measures(W)
-    if W.shape[0] == W.shape[1] and (rho := spectral_radius(W)) > 0:
-        scaled = kreiss_constant(W * (SCALED_RADIUS / rho), dynamics="discrete")
-        row["kreiss_constant_scaled"] = float(scaled)
+    if W.shape[0] == W.shape[1]:
+        row["kreiss_constant"] = float(kreiss_constant(W, dynamics="discrete"))
+        row["distance_to_instability"] = float(distance_to_instability(W, dynamics="discrete"))
+        if (rho := row["spectral_radius"]) > 0:
+            scaled = kreiss_constant(W * (SCALED_RADIUS / rho), dynamics="discrete")
+            row["kreiss_constant_scaled"] = float(scaled)
     return row
 
 
@@ -243,7 +247,7 @@ def _motion_columns(model: nn.Module, x: Tensor, plan: AttackPlan, rng: int) -> 
 
 def _drive_columns(drive: Drive, plan: AttackPlan, rng: int) -> dict[str, float]:
     growth = finite_time_growth(drive)
-    row = _prefixed("jacobian_", matrix_measures(mean_state_jacobian(drive)))
+    row = _prefixed("jacobian_", _measures(mean_state_jacobian(drive)))
     row |= {
         "growth_peak": float(growth.log10_peaks.mean()),
         "growth_end": float(growth.log10_mean[-1]),
@@ -288,14 +292,12 @@ def _attack_columns(
     arrays: dict[str, NDArray[Any]] = {}
     methods = [*plan.methods, *(["worst"] if plan.ensemble else [])]
     for norm, budgets in plan.budgets:
-        worst = None
         for method in methods:
             curve = robustness(model, x, y, methods=[method], norm=norm, budgets=budgets, **given)
             arrays[f"minimal_{method}_{norm}"] = curve.minimal_budget
-            worst = curve.minimal_budget if worst is None else np.minimum(worst, curve.minimal_budget)
             row |= _fooling_columns(f"fooling_{method}_{norm}", curve.minimal_budget, budgets)
-        if worst is not None:
-            row |= _fooling_columns(f"fooling_all_{norm}", worst, budgets)
+        every = np.min([arrays[f"minimal_{method}_{norm}"] for method in plan.methods], axis=0)
+        row |= _fooling_columns(f"fooling_all_{norm}", every, budgets)
     correct = _clean_correct(model, x, y, given)
     row |= {"clean_accuracy": float(correct.mean()), "clean_correct": int(correct.sum())}
     row |= {"attacked_examples": len(correct)}
