@@ -126,8 +126,8 @@ def network_row(
     Notes
     -----
     Columns of measures: those of `rnn.matrix_measures` for the matrices that carry the state (`matrices` of
-    them; where there are several, the largest value), with ``kreiss_constant_scaled``, the Kreiss constant of W
-    scaled to spectral radius 0.95, which is finite for every W; the same with ``jacobian_`` for the state
+    them; where there are several, the largest value), with ``kreiss_constant_scaled``, the Kreiss constant of
+    W scaled to spectral radius 0.95, which is finite for every W; the same with ``jacobian_`` for the state
     Jacobian at mean state and input; ``input_spectral_norm`` and ``linear_spectral_norm`` (readout);
     ``growth_peak`` and ``growth_end``, means of log10 of the norm of the product of the state Jacobians;
     ``lyapunov_exponent``; ``io_jacobian_norm``, the median of ‖∂logits/∂x‖; ``margin``, the median of z_y -
