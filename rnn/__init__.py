@@ -106,8 +106,6 @@ _ROOM_OF = {
     "export_study": "study.tables",
     "trial_arrays": "study.tables",
     "trial_weights": "study.tables",
-    "StudyReport": "study.study_report",
-    "study_report": "study.study_report",
     "run_demo": "study.demo",
     "DemoResult": "study.demo",
 }

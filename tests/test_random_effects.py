@@ -85,8 +85,14 @@ def test_correlations_are_pooled_on_fishers_scale():
         ([1.0, 2.0], [1.0], "values have shape"),
         (1.0, 1.0, "values have shape"),
         ([1.0, 2.0], [1.0, 0.0], "variances must be above 0"),
+        ([1.0, np.inf], [1.0, 1.0], "infinite"),
     ],
 )
 def test_refuses(values, variances, message):
     with pytest.raises(ValueError, match=message):
         random_effects(values, variances)
+
+
+def test_confidence_is_a_probability():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        random_effects([1.0, 2.0], [1.0, 1.0], confidence=95)

@@ -237,6 +237,21 @@ def test_same_seed_same_numbers_and_the_global_state_is_untouched():
     pd.testing.assert_frame_equal(models, frame())
 
 
+def test_large_tables_are_worked_through_in_parts(monkeypatch):
+    models = frame(n=15)
+    arguments = {"measures": ["size", "noise", "base"], "outcomes": ["outcome"], "permutations": 99}
+    whole = rank_correlations(models, **arguments)
+    monkeypatch.setattr("rnn.study.resampling._ENTRIES", 500)
+    pd.testing.assert_frame_equal(rank_correlations(models, **arguments), whole)
+
+
+def test_kendall_gets_fewer_permutations_where_blocks_are_large(monkeypatch):
+    monkeypatch.setattr("rnn.study.correlation_tables._PRODUCTS", 1)
+    table = rank_correlations(frame(n=15), measures=["size"], outcomes=["outcome"], permutations=4999)
+    pooled = cell(table, "size", "outcome", POOLED)
+    assert (pooled["p"], pooled["kendall_p"]) == (1 / 5000, 1 / 1000)
+
+
 # Invariants
 
 

@@ -18,6 +18,7 @@ from spectra.checks import whole_number
 if TYPE_CHECKING:
     import pandas as pd
 
+_PRODUCTS = 200_000_000_000  # of signs of pairs, summed for Kendall's permutations
 LEVEL = 0.05  # of the error rates that permutations and power are planned for
 
 CORRELATION_COLUMNS = {
@@ -161,8 +162,12 @@ def correlated(
     """
     pairs = [rank_tables(block, data.measures, w) for block, w in zip(data.blocks, weights, strict=True)]
     labels = [block.label for block in data.blocks]
-    both = [averaged([pair[sort] for pair in pairs], labels, count, rng) for sort in (0, 1)]
-    return both[0], both[1]
+    spearman = averaged([pair[0] for pair in pairs], labels, count, rng)
+    affordable = _PRODUCTS // max(
+        1, sum(block.X.shape[1] * block.Y.size * len(block.X) // 2 for block in data.blocks)
+    )
+    kendall = averaged([pair[1] for pair in pairs], labels, min(count, max(999, affordable)), rng)
+    return spearman, kendall
 
 
 def correlation_frame(

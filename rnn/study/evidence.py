@@ -27,8 +27,7 @@ from rnn.study.granulated import granulated_frame
 from rnn.study.partial import partial_table
 from rnn.study.power import power_frame
 from rnn.study.prediction import prediction_frame
-from rnn.study.resampling import cluster_weights
-from rnn.study.statistics import confidence_level
+from rnn.study.resampling import cluster_weights, confidence_level
 from spectra.checks import generator, whole_number
 
 if TYPE_CHECKING:
@@ -144,6 +143,7 @@ def study_statistics(
     permutations : int or None
         Number of permutations; None for 2 tests / 0.05 and at least 9999, with as many tests as there are
         pairs of a measure and an outcome: the smallest p-value is then half of what Holm's first step asks.
+        Kendall's get fewer, down to 999, where blocks are so large that they would take minutes.
     rng : numpy.random.Generator or int
         Source of resamples and permutations. The numbers do not depend on the order of the rows where
         cluster and replicate tell all rows of a block apart.

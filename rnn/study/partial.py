@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rnn.study.block_tables import Table, dense_ranks, empty_table, note, put
 from rnn.study.blocks import Block, Floats, Integers, fault, faults, rectangles
 from rnn.study.permutations import Permuted, Shuffle, whole_ranks
-from rnn.study.resampling import inner_products, weighted_ranks
+from rnn.study.resampling import inner_products, parts_of, weighted_ranks
 
 _LEFT = 1e-6  # a residual shorter than this share of its vector is rounding errors
 
@@ -36,6 +36,11 @@ def partial_draws(x: Floats, y: Floats, held: Floats, weights: Floats) -> Floats
     With one column held this is (r_xy - r_xc r_yc) / sqrt((1 - r_xc²)(1 - r_yc²)) of Spearman's
     correlations. Ranks are taken anew in each resample.
     """
+    parts = parts_of(weights, x.shape[1] + y.shape[1] + held.shape[1])
+    return np.concatenate([_partial_draws(x, y, held, part) for part in parts])
+
+
+def _partial_draws(x: Floats, y: Floats, held: Floats, weights: Floats) -> Floats:
     fixed = np.nan_to_num(weighted_ranks(held, weights))  # a column without variation holds nothing
     inverse = np.linalg.pinv(np.matmul(fixed.transpose(0, 2, 1), fixed), hermitian=True)
 

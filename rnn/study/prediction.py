@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnn.study.block_tables import Table, dense_ranks
 from rnn.study.blocks import LEAST_MODELS, Block, Floats, Models
-from rnn.study.resampling import LEAST_CLUSTERS, percentiles, tail, weighted_ranks
+from rnn.study.resampling import LEAST_CLUSTERS, parts_of, percentiles, tail, weighted_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +224,14 @@ def _moments(
 ) -> Moments:
     known = np.concatenate([block.X[:, baselines], block.C], axis=1)[rows]
     drawn = np.ones((1, int(rows.sum()))) if weights is None else weights[:, rows]
-    return moments(block.X[rows][:, i], block.Y[rows][:, j], known, drawn, block.keys)
+    x, y = block.X[rows][:, i], block.Y[rows][:, j]
+    columns = x.shape[1] + y.shape[1] + known.shape[1]
+    parts = [moments(x, y, known, part, block.keys) for part in parts_of(drawn, columns)]
+    arrays = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("KK", "KX", "KY", "XX", "XY", "YY")
+    )
+    return Moments(block.keys, len(x), *arrays)
 
 
 def _groups(

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spectra.checks import positive
+from rnn.study.resampling import confidence_level
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +79,8 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
     Raises
     ------
     ValueError
-        If the shapes differ, or a variance is not positive.
+        If the shapes differ, an entry is infinite, a variance is not positive, or `confidence` is not
+        between 0 and 1.
 
     Notes
     -----
@@ -111,10 +112,12 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
     y, v = np.asarray(values, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     if y.shape != v.shape or not y.shape:
         raise ValueError(f"values have shape {y.shape} and variances {v.shape}; expected (blocks, ...) twice")
+    if np.isinf(y).any() or np.isinf(v).any():
+        raise ValueError("values or variances hold an infinite entry; leave that block out (NaN)")
     used = ~np.isnan(y) & ~np.isnan(v)
     if not (v[used] > 0).all():
         raise ValueError("variances must be above 0; leave a block without chance out, or give it a floor")
-    level = positive(confidence, "confidence")
+    level = confidence_level(confidence)
     k = used.sum(axis=0)
     y, v = np.where(used, y, 0.0), np.where(used, v, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn.study.blocks import Floats, Integers
+from spectra.checks import positive
 
 Float32s = NDArray[np.float32]
 
@@ -55,8 +56,12 @@ def weighted_ranks(values: Floats, weights: Floats) -> Floats:
     The rank of row i is a matrix product, sum over j of w_j ([x_j < x_i] + [x_j = x_i]/2) + 1/2: ties are
     exact, nothing is sorted. A row that occurs w_i times has the entry sqrt(w_i) times its centred rank.
     """
-    before = (values[:, None, :] < values[None, :, :]) + 0.5 * (values[:, None, :] == values[None, :, :])
-    ranks = np.tensordot(weights, before, axes=(1, 0))
+    ranks = np.empty((*weights.shape, values.shape[1]))
+    width = max(1, _ENTRIES // len(values) ** 2)
+    for start in range(0, values.shape[1], width):
+        part = values[:, start : start + width]
+        before = (part[:, None, :] < part[None, :, :]) + 0.5 * (part[:, None, :] == part[None, :, :])
+        ranks[:, :, start : start + width] = np.tensordot(weights, before, axes=(1, 0))
     ranks -= weights.sum(axis=1)[:, None, None] / 2
     ranks *= np.sqrt(weights)[:, :, None]
     with np.errstate(invalid="ignore"):  # 0/0: the resample has no variation
@@ -95,9 +100,31 @@ def spearman_draws(x: Floats, y: Floats, weights: Floats) -> Floats:
     ndarray, shape (draws, p, q)
         Correlations; NaN where a column does not vary in a resample.
     """
-    chunk = max(1, _ENTRIES // (len(x) * (x.shape[1] + y.shape[1])))
-    parts = np.split(weights, range(chunk, len(weights), chunk))
-    return np.concatenate([inner_products(weighted_ranks(x, w), weighted_ranks(y, w)) for w in parts])
+    return np.concatenate(
+        [
+            inner_products(weighted_ranks(x, w), weighted_ranks(y, w))
+            for w in parts_of(weights, x.shape[1] + y.shape[1])
+        ]
+    )
+
+
+def parts_of(weights: Floats, columns: int) -> list[Floats]:
+    """Split resamples so that the ranks of some columns in one part fit into memory.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (draws, n)
+        How often each row occurs.
+    columns : int
+        Number of columns that are ranked.
+
+    Returns
+    -------
+    list of ndarray
+        The same in order.
+    """
+    chunk = max(1, _ENTRIES // max(1, weights.shape[1] * columns))
+    return np.split(weights, range(chunk, len(weights), chunk))
 
 
 def pair_signs(values: Floats) -> tuple[Integers, Float32s]:
@@ -216,3 +243,27 @@ def percentiles(draws: Floats, share: float | Floats) -> tuple[Floats, Floats]:
         place = (slice(None), *cell)
         found[place] = np.nanquantile(draws[place], [shares[tuple(cell)], 1 - shares[tuple(cell)]])
     return found[0], found[1]
+
+
+def confidence_level(value: float) -> float:
+    """Give a probability strictly between 0 and 1.
+
+    Parameters
+    ----------
+    value : float
+        The probability.
+
+    Returns
+    -------
+    float
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    level = positive(value, "confidence")
+    if level >= 1:
+        raise ValueError(f"confidence is {level}; expected a number between 0 and 1, such as 0.95")
+    return level

@@ -17,8 +17,8 @@ from rnn.study.correlation_tables import (
     correlation_frame,
     enough_permutations,
 )
-from rnn.study.resampling import cluster_weights
-from spectra.checks import generator, positive, whole_number
+from rnn.study.resampling import cluster_weights, confidence_level
+from spectra.checks import generator, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,7 +208,8 @@ def rank_correlations(
         Number of resamples.
     permutations : int or None
         Number of permutations; None for enough that Holm's correction can find one in the pooled family,
-        2 tests / 0.05, and at least 9999.
+        2 tests / 0.05, and at least 9999. Kendall's get fewer, down to 999, where blocks are so large that
+        they would take minutes.
     rng : numpy.random.Generator or int
         Source of resamples and permutations.
 
@@ -263,27 +264,3 @@ def _sample(value: ArrayLike, name: str) -> Floats:
             f"{name} holds NaN at {int(np.flatnonzero(np.isnan(sample))[0])}; leave that pair out first"
         )
     return sample
-
-
-def confidence_level(value: float) -> float:
-    """Give a probability strictly between 0 and 1.
-
-    Parameters
-    ----------
-    value : float
-        The probability.
-
-    Returns
-    -------
-    float
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
-    level = positive(value, "confidence")
-    if level >= 1:
-        raise ValueError(f"confidence is {level}; expected a number between 0 and 1, such as 0.95")
-    return level
