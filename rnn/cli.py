@@ -13,11 +13,13 @@ import typer
 from rnn.supervision import supervised
 from rnn.terminal import printable
 from rnn.verbs.attack import attack
+from rnn.verbs.correlate import correlate
 from rnn.verbs.demo import demo
 from rnn.verbs.diagnose import diagnose
 from rnn.verbs.kicks import kicks
 from rnn.verbs.perturb import perturb
 from rnn.verbs.pseudospectrum import pseudospectrum
+from rnn.verbs.study import app as study
 from rnn.verbs.train import train
 from rnn.verbs.universal import universal
 
@@ -30,6 +32,7 @@ _VERBS = (
     universal,
     perturb,
     kicks,
+    correlate,
 )  # in the order of the help
 _BAD_INPUT, _FAULT, _INTERRUPTED, _BROKEN_PIPE = 2, 70, 130, 141
 
@@ -105,3 +108,4 @@ def _common(
 
 for _verb in _VERBS:
     app.command()(_verb)
+app.add_typer(study, name="study")

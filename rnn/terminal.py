@@ -85,45 +85,51 @@ def _cell(value: object) -> str:
 
 
 @contextlib.contextmanager
-def progress_of(label: str) -> Iterator[Callable[..., None]]:
+def progress_of(label: str, *, told: bool = False) -> Iterator[Callable[..., None]]:
     """Give a function of (done, total, ...) that shows how far the work is: a bar, or lines in a log.
 
     Parameters
     ----------
     label : str
         What is counted.
+    told : bool
+        Whether the third argument says in words how far it is, and how long it will take.
 
     Yields
     ------
     callable
-        Call it as ``show(done, total)``; further arguments are ignored.
+        Call it as ``show(done, total)``; further arguments are ignored, but for the third where it tells.
     """
     if not sys.stderr.isatty():
-        with _lines(label) as show:
+        with _lines(label, told=told) as show:
             yield show
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
+    known = (MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
+    words = (TimeElapsedColumn(), TextColumn("{task.fields[words]}", markup=False))
+    columns = (TextColumn(label), BarColumn(), *(words if told else known))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(label, total=None)
+        bar = bars.add_task(label, total=None, words="")
 
-        def show_bar(done: int, total: int, *_: object) -> None:
-            bars.update(bar, completed=done, total=total)
+        def show_bar(done: int, total: int, *more: object) -> None:
+            bars.update(bar, completed=done, total=total, words=f"{more[0]}" if told and more else "")
 
         yield show_bar
 
 
 @contextlib.contextmanager
-def _lines(label: str, *, first: float = 2.0, every: float = 5.0) -> Iterator[Callable[..., None]]:
+def _lines(
+    label: str, *, told: bool = False, first: float = 2.0, every: float = 5.0
+) -> Iterator[Callable[..., None]]:
     """Print a line now and then, also while one step takes long: somebody may wait for a sign of life."""
-    reached: dict[str, int] = {}
+    reached: dict[str, str] = {}
     ended, begun = threading.Event(), time.monotonic()
 
-    def show(done: int, total: int, *_: object) -> None:
-        reached.update(done=done, total=total)
+    def show(done: int, total: int, *more: object) -> None:
+        reached["words"] = f"{more[0]}, after" if told and more else f"{done} of {total},"
 
     def tell() -> None:
         pause = first
@@ -131,8 +137,7 @@ def _lines(label: str, *, first: float = 2.0, every: float = 5.0) -> Iterator[Ca
             pause = every
             if reached:
                 seconds = time.monotonic() - begun
-                line = f"{label}: {reached['done']} of {reached['total']}, {seconds:.0f} s"
-                print(line, file=sys.stderr, flush=True)
+                print(f"{label}: {reached['words']} {seconds:.0f} s", file=sys.stderr, flush=True)
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
