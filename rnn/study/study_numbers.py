@@ -214,7 +214,10 @@ def central_frame(
     DataFrame
         With the columns of `CENTRAL_COLUMNS`, the strongest correlation with the first outcome first.
     """
-    label = POOLED if len(main.pooled) or main.per_block.empty else str(main.per_block["block"].iloc[0])
+    label = POOLED
+    if main.pooled.empty:  # of the blocks the one that has most correlations, mostly the only one
+        known = main.per_block[main.per_block["spearman"].notna()]["block"]
+        label = str((known if len(known) else main.per_block["block"]).mode()[0])
     lines = _lines(main, label)
     pair = ["measure", "outcome"]
     gains = _of(
@@ -269,7 +272,8 @@ def along_training(out: str | os.PathLike[str], rows: pd.DataFrame) -> tuple[pd.
 
     found: list[dict[str, Any]] = []
     missing = 0
-    for row in rows[rows["normalisation"] == "none"].to_dict("records"):
+    plain = rows if rows.empty else rows[rows["normalisation"] == "none"]
+    for row in plain.to_dict("records"):
         try:
             arrays = trial_arrays(out, row["key"])
         except ValueError:
@@ -290,7 +294,7 @@ def along_training(out: str | os.PathLike[str], rows: pd.DataFrame) -> tuple[pd.
 def _lines(statistics: StudyStatistics, label: str) -> pd.DataFrame:
     if label == POOLED:
         return statistics.pooled
-    return statistics.per_block.assign(blocks=1)
+    return statistics.per_block[statistics.per_block["block"] == label].assign(blocks=1)
 
 
 def _of(table: pd.DataFrame, label: str, names: dict[str, str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rnn.pages.primer import examples
 from rnn.pages.terms import linked
-from rnn.report import Picture, Section, Table, check_tables, prose, render_page
+from rnn.report import Picture, Section, Table, check_tables, counted, prose, render_page
 from rnn.study.claims import FAILS, HOLDS, PARTLY, UNDECIDED, Claim
 from rnn.study.evidence import StudyStatistics
 from rnn.study.study_columns import listed, study_label
@@ -199,7 +199,10 @@ def _sections(
 
 
 def _curve_words(found: StudyFindings) -> list[str]:
-    return [f"{found.missing} networks have no curves that can be read."] if found.missing else []
+    if not found.missing:
+        return []
+    verb = "has" if found.missing == 1 else "have"
+    return [f"{counted(found.missing, 'network')} {verb} no curves that can be read."]
 
 
 def _run_words(found: StudyFindings) -> list[str]:
