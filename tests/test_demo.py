@@ -114,10 +114,8 @@ def test_columns_of_the_models_are_those_promised(tables):
 
 def test_only_fooling_rates_are_correlated_and_only_with_what_a_family_has(tables):
     _, correlations = tables
-    assert list(correlations.columns[:8]) == [
-        *("measure", "outcome", "block", "n"),
-        *("spearman", "lower", "upper", "note"),
-    ]
+    assert list(correlations.columns[:4]) == ["measure", "outcome", "block", "n"]
+    assert {"spearman", "lower", "upper", "note"} <= set(correlations)
     assert set(correlations["outcome"]) == {f"fooling_{rate}" for rate in RATES}
     assert set(correlations["block"]) == {*CELLS, "pooled"}
     gates = {cell: set() for cell in CELLS}
