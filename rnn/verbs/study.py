@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,14 +73,11 @@ def run(
     """
     need_extra()
 
-    from rnn.study.configuration import read_study
     from rnn.study.runs import run_study
 
     with _working(out, dask) as given, contextlib.redirect_stdout(sys.stderr):
-        config = read_study(study)
-        typer.echo(printable(str(config)), err=True)
         status = run_study(
-            config, out, workers=workers, retry_failed=retry_failed, limit=limit, data_root=data_root, **given
+            study, out, workers=workers, retry_failed=retry_failed, limit=limit, data_root=data_root, **given
         )
     _tell(status)
 
@@ -194,17 +192,15 @@ def export(
 
 @app.command("list")
 def listing() -> None:
-    """List the studies that come with the package."""
+    """List the studies that come with the package: spectra study run NAME --out DIR."""
     need_extra()
 
     from rnn.study.configuration import read_study, shipped_studies
 
-    studies = [read_study(name) for name in shipped_studies()]
-    rows = [{"study": one.name, "trials": len(one.trials), "what for": one.description} for one in studies]
-    if rows:
-        print_records(rows, title="studies of the package: spectra study run NAME --out DIR")
-    else:
-        typer.echo("no study comes with this package")
+    for name in shipped_studies():
+        study = read_study(name)
+        typer.echo(f"{name}: {len(study.trials)} trials")
+        typer.echo(textwrap.indent(textwrap.fill(study.description.partition("\n\n")[0], 100), "    "))
 
 
 @app.command()
