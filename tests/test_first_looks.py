@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from rnn.attacking.bench import checked_bench
 from rnn.attacking.first_looks import first_look
-from rnn.attacking.objectives import LOSSES
+from rnn.attacking.losses import LOSSES
 from rnn.attacking.strength import Watch, Watched, WatchedObjective, lead
 from rnn.harness import attack, robustness
 from rnn.models import ModelConfig, build_model
@@ -56,7 +56,7 @@ def objective(masked: bool) -> tuple[WatchedObjective, Watch, list[int]]:
     watch, x = Watch(lead(first.scores, Y)), X[index]
     fixed = ((torch.arange(4) == 2).expand(10, 4)[..., None], x) if masked else None
     questions = bench.questions.rows(index, X.device)
-    seen = Watched(bench.model, questions, index, watch, fixed, first.rows(index, X.device))
+    seen = Watched(bench.model, questions, index, watch, fixed, first.rows(index, x))
     return WatchedObjective(seen, first.scores[index]), watch, sizes
 
 

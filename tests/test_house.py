@@ -202,6 +202,7 @@ ORDER = [
     "rnn.attacking.bench",
     "rnn.reading.labelled_examples",
     "rnn.attacking.threats",
+    "rnn.attacking.losses",
     "rnn.attacking.objectives",
     "rnn.attacking.first_looks",
     "rnn.attacking.apgd",

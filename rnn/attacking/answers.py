@@ -43,12 +43,12 @@ class Questions:
         plain = self.tolerance is None and self.y.ndim == 1
         return self.y if plain else torch.zeros(len(self.y), dtype=torch.int64, device=self.y.device)
 
-    def rows(self, index: Tensor, device: torch.device) -> Questions:
+    def rows(self, index: Tensor | slice, device: torch.device) -> Questions:
         """Give the questions about some examples.
 
         Parameters
         ----------
-        index : Tensor of int64, shape (n,)
+        index : Tensor of int64, shape (n,), or slice
             Which.
         device : torch.device
             Where their tensors go.
@@ -59,7 +59,7 @@ class Questions:
             About these.
         """
         lengths = None if self.lengths is None else self.lengths[index].to(device)
-        return dataclasses.replace(self, y=self.y[index].to(device), lengths=lengths)
+        return Questions(self.y[index].to(device), self.tolerance, self.wrong_share, lengths, self.packed)
 
     def ask(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Give class scores of each example, and whether the answer is right.

@@ -58,6 +58,16 @@ class Bench:
         """The column that is right in the scores of each example, shape (N,)."""
         return self.questions.truth
 
+    def batches(self) -> list[slice]:
+        """Give the rows of each batch.
+
+        Returns
+        -------
+        list of slice
+            All examples in order, `batch` at a time.
+        """
+        return [slice(start, start + self.batch) for start in range(0, len(self.x), self.batch)]
+
     def movable(self, frame: int | None = None) -> Tensor | None:
         """Say which frames of each example may be moved.
 
@@ -100,9 +110,9 @@ class Bench:
             If a score is NaN or infinite, or a label has no logit.
         """
         answers = []
-        for index in torch.arange(len(inputs), device=inputs.device).split(self.batch):
-            questions = self.questions.rows(index, self.device)
-            part = questions.ask(self.model, inputs[index].to(self.device))
+        for rows in self.batches():
+            shown = inputs[rows].to(self.device, copy=True)  # what a model does to it is its own affair
+            part = self.questions.rows(rows, self.device).ask(self.model, shown)
             answers.append([values.to(self.x.device) for values in part])
         scores, right = (torch.cat(parts) for parts in zip(*answers, strict=True))
         self.check(scores)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rnn.attacking.bench import Bench
-from rnn.attacking.objectives import LOSSES
+from rnn.attacking.losses import LOSSES
+from rnn.attacking.objectives import Slope
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -27,31 +28,54 @@ class FirstLook:
     gradients : dict of str to Tensor, shape (N, ...)
         Gradients of losses with respect to x, as they come; none where they were not asked for, or where the
         scores do not depend differentiably on x.
+    values : dict of str to Tensor, shape (N,)
+        These losses.
     """
 
     x: Tensor
     scores: Tensor
     right: Tensor
     gradients: dict[str, Tensor]
+    values: dict[str, Tensor]
 
-    def rows(self, index: Tensor, device: torch.device) -> FirstLook:
+    def rows(self, index: Tensor, x: Tensor) -> FirstLook:
         """Give what was said about some examples.
 
         Parameters
         ----------
         index : Tensor of int64, shape (n,)
             Which.
-        device : torch.device
-            Where the tensors go.
+        x : Tensor, shape (n, ...)
+            Their inputs, on the device where the other tensors go.
 
         Returns
         -------
         FirstLook
             About these.
         """
-        x, scores, right = (values[index].to(device) for values in (self.x, self.scores, self.right))
-        gradients = {name: values[index].to(device) for name, values in self.gradients.items()}
-        return FirstLook(x, scores, right, gradients)
+        scores, right = (found[index].to(x.device) for found in (self.scores, self.right))
+        gradients, values = (
+            {name: entry[index].to(x.device) for name, entry in found.items()}
+            for found in (self.gradients, self.values)
+        )
+        return FirstLook(x, scores, right, gradients, values)
+
+    def recalled(self, name: str) -> Slope | None:
+        """Give what is known of a loss.
+
+        Parameters
+        ----------
+        name : str
+            The loss.
+
+        Returns
+        -------
+        Slope or None
+            Its gradient, who is wrong, its value; None where nobody asked.
+        """
+        if name not in self.gradients:
+            return None
+        return Slope(self.gradients[name], ~self.right, self.values[name])
 
 
 def first_look(bench: Bench, losses: Sequence[str]) -> FirstLook:
@@ -75,26 +99,27 @@ def first_look(bench: Bench, losses: Sequence[str]) -> FirstLook:
     """
     if not losses:
         scores, right = bench.judge(bench.x)
-        return FirstLook(bench.x, scores, right, {})
-    parts = []
-    for index in torch.arange(len(bench.x), device=bench.x.device).split(bench.batch):
-        with torch.enable_grad():
-            parts.append(_asked(bench, index, losses))
+        return FirstLook(bench.x, scores, right, {}, {})
+    with torch.enable_grad():
+        parts = [_asked(bench, rows, losses) for rows in bench.batches()]
     scores, right = torch.cat([part.scores for part in parts]), torch.cat([part.right for part in parts])
     bench.check(scores)
     known = [name for name in losses if all(name in part.gradients for part in parts)]
     gradients = {name: torch.cat([part.gradients[name] for part in parts]) for name in known}
-    return FirstLook(bench.x, scores, right, gradients)
+    values = {name: torch.cat([part.values[name] for part in parts]) for name in known}
+    return FirstLook(bench.x, scores, right, gradients, values)
 
 
-def _asked(bench: Bench, index: Tensor, losses: Sequence[str]) -> FirstLook:
-    questions, home = bench.questions.rows(index, bench.device), bench.x.device
-    x = bench.x[index].to(bench.device).requires_grad_()
+def _asked(bench: Bench, rows: slice, losses: Sequence[str]) -> FirstLook:
+    questions, home = bench.questions.rows(rows, bench.device), bench.x.device
+    x = bench.x[rows].to(bench.device, copy=True).requires_grad_()
     scores, right = questions.ask(bench.model, x)
-    gradients: dict[str, Tensor] = {}
-    for name in losses if scores.requires_grad and bench.sound(scores) else ():
-        value, keep = LOSSES[name](scores, questions.truth).sum(), name != losses[-1]
-        gradient = torch.autograd.grad(value, x, allow_unused=True, retain_graph=keep)[0]
+    z = scores.detach()
+    found = FirstLook(bench.x[rows], z.to(home), right.to(home), {}, {})
+    for name in losses if scores.requires_grad and bench.sound(z) else ():
+        value, pull = LOSSES[name](z, questions.truth)
+        keep = name != losses[-1]
+        gradient = torch.autograd.grad(scores, x, pull, allow_unused=True, retain_graph=keep)[0]
         if gradient is not None:
-            gradients[name] = gradient.to(home)
-    return FirstLook(x.detach(), scores.detach().to(home), right.to(home), gradients)
+            found.gradients[name], found.values[name] = gradient.to(home), value.to(home)
+    return found

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from rnn.attacking.answers import all_finite
+from rnn.attacking.losses import LOSSES, Loss, logits_ratio, margin, without
 from rnn.models import logits
 
 
@@ -79,7 +78,7 @@ class Objective:
     def _rivals(self) -> Tensor:
         """Wrong classes, those that are likeliest when clean first, shape (N, C - 1)."""
         if self._ranks is None:
-            self._ranks = _without(self._clean, self._y).argsort(1, descending=True)[:, :-1]
+            self._ranks = without(self._clean, self._y).argsort(1, descending=True)[:, :-1]
         return self._ranks
 
     def rows(self, index: Tensor) -> Objective:
@@ -114,8 +113,9 @@ class Objective:
         Tensor, shape (N, C)
             The logits.
         """
-        return logits(self._model, x)
+        return self._asked(x)[0]
 
+    @torch.no_grad()
     def excess(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Give max over wrong classes k of z_k - z_y, and whether the prediction is wrong; no gradients.
 
@@ -131,8 +131,8 @@ class Objective:
         wrong : Tensor of bool, shape (N,)
             Whether the prediction is wrong.
         """
-        z = self.scores(x)
-        return _without(z, self._y).amax(1) - _pick(z, self._y), z.argmax(1) != self._y
+        z, wrong = self._asked(x)
+        return without(z, self._y).amax(1) - z.gather(1, self._y[:, None])[:, 0], wrong
 
     def cross_entropy(self, x: Tensor) -> Slope:
         """Differentiate the cross-entropy, -log p_y.
@@ -182,7 +182,7 @@ class Objective:
         Slope
             Gradients.
         """
-        return self._slope(x, lambda z: _pick(z, self._rivals[:, rival]) - _pick(z, self._y))
+        return self._slope(x, lambda z: margin(z, self._y, self._rivals[:, rival]))
 
     def logits_ratio(self, x: Tensor, *, rival: int | None = None) -> Slope:
         """Differentiate the difference of logits ratio; shift and scale of the logits do not move it.
@@ -211,17 +211,8 @@ class Objective:
         F. Croce and M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020.
         """
-
-        def ratio(z: Tensor) -> Tensor:
-            lead = _without(z, self._y).amax(1) if rival is None else _pick(z, self._rivals[:, rival])
-            needed = 3 if rival is None else 4
-            if z.shape[1] < needed:
-                return lead - _pick(z, self._y)
-            top = z.topk(needed, dim=1).values
-            spread = (top[:, 0] - top[:, 2:].mean(1)).clamp_min(torch.finfo(z.dtype).eps)
-            return (lead - _pick(z, self._y)) / spread
-
-        return self._slope(x, ratio)
+        wanted = None if rival is None else self._rivals[:, rival]
+        return self._slope(x, lambda z: logits_ratio(z, self._y, wanted))
 
     def boundaries(self, x: Tensor, *, classes: int) -> Boundaries:
         """Linearise the boundaries to the wrong classes that are most likely when clean.
@@ -239,21 +230,26 @@ class Objective:
             Gaps and normals.
         """
         x = x.detach().requires_grad_()
-        z = logits(self._model, x)
-        gaps = z.gather(1, self._rivals[:, :classes]) - _pick(z, self._y)[:, None]
-        last = gaps.shape[1] - 1
-        normals = [self._gradient(gaps[:, k], x, keep=k < last) for k in range(last + 1)]
-        return Boundaries(gaps.detach(), torch.stack(normals, 1), z.argmax(1) != self._y)
+        scores, wrong = self._asked(x)
+        z, rivals = scores.detach(), self._rivals[:, :classes]
+        losses = [margin(z, self._y, rival) for rival in rivals.unbind(1)]
+        normals = [self._gradient(scores, loss.pull, x, keep=loss is not losses[-1]) for loss in losses]
+        return Boundaries(torch.stack([loss.value for loss in losses], 1), torch.stack(normals, 1), wrong)
 
-    def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor], name: str = "") -> Slope:
+    def _asked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask the model: its scores, and where the answer is wrong."""
+        scores = logits(self._model, x)
+        return scores, scores.argmax(1) != self._y
+
+    def _slope(self, x: Tensor, loss: Callable[[Tensor], Loss], name: str = "") -> Slope:
         del name  # of the loss, for those who remember its gradient
         x = x.detach().requires_grad_()
-        scores = logits(self._model, x)
-        value = objective(scores)
-        return Slope(self._gradient(value, x), scores.argmax(1) != self._y, value.detach())
+        scores, wrong = self._asked(x)
+        value, pull = loss(scores.detach())
+        return Slope(self._gradient(scores, pull, x), wrong, value)
 
-    def _gradient(self, value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
-        gradient = gradient_of(value, x, keep=keep)
+    def _gradient(self, scores: Tensor, pull: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+        gradient = gradient_of(scores, pull, x, keep=keep)
         if not all_finite(gradient):
             raise ValueError(
                 "the gradient of model with respect to x is NaN or infinite near the inputs; look for a "
@@ -262,13 +258,15 @@ class Objective:
         return gradient
 
 
-def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
-    """Differentiate a number per example.
+def gradient_of(scores: Tensor, pull: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    """Differentiate a loss by the chain rule, from the scores on.
 
     Parameters
     ----------
-    value : Tensor, shape (N,)
-        The numbers; each depends on its own example only.
+    scores : Tensor, shape (N, C)
+        The scores at x; each row depends on its own example only.
+    pull : Tensor, shape (N, C)
+        Derivatives of the loss with respect to the scores.
     x : Tensor, shape (N, ...)
         What they depend on.
     keep : bool
@@ -282,28 +280,14 @@ def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
     Raises
     ------
     ValueError
-        If the numbers do not depend differentiably on x.
+        If the scores do not depend differentiably on x.
     """
     gradient = None
-    if value.requires_grad:
-        (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True, retain_graph=keep)
+    if scores.requires_grad:
+        (gradient,) = torch.autograd.grad(scores, x, pull, allow_unused=True, retain_graph=keep)
     if gradient is None:
         raise ValueError(
             "the logits of model do not depend differentiably on x; remove no_grad, detach, argmax or "
             'rounding from its forward pass to attack it by gradients, or take method="square"'
         )
     return gradient
-
-
-def _pick(scores: Tensor, index: Tensor) -> Tensor:
-    return scores.gather(1, index[:, None])[:, 0]
-
-
-def _without(scores: Tensor, y: Tensor) -> Tensor:
-    return scores.scatter(1, y[:, None], -math.inf)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": lambda z, y: cross_entropy(z, y, reduction="none"),
-    "log-odds": lambda z, y: _without(z, y).logsumexp(1) - _pick(z, y),
-}

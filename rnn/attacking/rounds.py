@@ -201,6 +201,6 @@ class Stage:
             where = movable[index].to(bench.device)
             fixed = (where.view(*where.shape, *[1] * (x.ndim - 2)), x)
         questions = bench.questions.rows(index, bench.device)
-        first = None if self.first is None else self.first.rows(index, bench.device)
+        first = None if self.first is None else self.first.rows(index, x)
         watched = Watched(bench.model, questions, index, self.watch, fixed, first)
         return x, WatchedObjective(watched, self.scores[index].to(bench.device))

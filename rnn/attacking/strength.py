@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rnn.attacking.answers import Questions
 from rnn.attacking.first_looks import FirstLook
+from rnn.attacking.losses import Loss, without
 from rnn.attacking.objectives import Objective, Slope, gradient_of
 from rnn.attacking.threats import Threat
 
@@ -132,8 +133,8 @@ class Watch:
         margins : Tensor, shape (n,)
             The leads found.
         """
-        self.queries[index] += 1
-        self._best[index] = torch.maximum(self._best[index], margins.to(self._best))
+        self.queries.index_add_(0, index, self.queries.new_ones(len(index)))
+        self._best.scatter_reduce_(0, index, margins.to(self._best), "amax")
 
     @torch.no_grad()
     def backward(self, index: Tensor, gradient: Tensor) -> Tensor:
@@ -151,7 +152,7 @@ class Watch:
         Tensor, shape (n, ...)
             The finite gradients.
         """
-        self.gradients[index] += 1
+        self.gradients.index_add_(0, index, self.gradients.new_ones(len(index)))
         size = gradient.flatten(1).abs().amax(1).to(index.device)
         least, most = (float(end) for end in torch.aminmax(size))  # NaN if one is
         if least > 0 and most < math.inf:
@@ -161,7 +162,7 @@ class Watch:
         return gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
-class Watched(nn.Module):
+class Watched:
     """A model as an attack sees it: class scores of some examples, every query noted.
 
     Parameters
@@ -189,7 +190,6 @@ class Watched(nn.Module):
         fixed: tuple[Tensor, Tensor] | None = None,
         first: FirstLook | None = None,
     ) -> None:
-        super().__init__()
         self.model, self.questions, self.index, self.watch, self.fixed = model, questions, index, watch, fixed
         self.first = first
         self.truth = questions.truth
@@ -211,8 +211,8 @@ class Watched(nn.Module):
         some = self.questions.rows(keep, self.truth.device)
         return Watched(self.model, some, self.index[keep.to(self.index.device)], self.watch, fixed)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the scores.
+    def ask(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the scores, and whether each answer is right.
 
         Parameters
         ----------
@@ -221,39 +221,39 @@ class Watched(nn.Module):
 
         Returns
         -------
-        Tensor, shape (n, C)
+        scores : Tensor, shape (n, C)
             The logits, or what stands for them.
+        right : Tensor of bool, shape (n,)
+            Whether the answer is.
         """
         shown = x if self.fixed is None else torch.where(self.fixed[0], x, self.fixed[1])
-        scores = self.questions.ask(self.model, shown)[0]
+        scores, right = self.questions.ask(self.model, shown)
         self.watch.forward(self.index, lead(scores.detach(), self.truth))
-        return scores
+        return scores, right
 
-    def recall(self, name: str, x: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Give scores and the gradient of a loss from the first look, noted like any other query.
+    def recall(self, name: str, x: Tensor) -> Slope | None:
+        """Give the slope of a loss from the first look, noted like any other query.
 
         Parameters
         ----------
         name : str
             The loss.
         x : Tensor, shape (n, ...)
-            Where they are wanted.
+            Where it is wanted.
 
         Returns
         -------
-        scores : Tensor, shape (n, C)
-            The scores.
-        gradient : Tensor, shape (n, ...)
-            The finite gradient; None in place of both if x is not the clean input or nothing is known.
+        Slope or None
+            With the finite gradient; None if x is not the clean input or nothing is known.
         """
-        first = self.first
-        if first is None or name not in first.gradients or not torch.equal(x, first.x):
+        known = None if self.first is None else self.first.recalled(name)
+        if self.first is None or known is None or not torch.equal(x, self.first.x):
             return None
-        gradient = first.gradients[name]
+        gradient = known.gradient
         if self.fixed is not None:
             gradient = torch.where(self.fixed[0], gradient, 0.0)
-        self.watch.forward(self.index, lead(first.scores, self.truth))
-        return first.scores, self.watch.backward(self.index, gradient)
+        self.watch.forward(self.index, lead(self.first.scores, self.truth))
+        return known._replace(gradient=self.watch.backward(self.index, gradient))
 
 
 class WatchedObjective(Objective):
@@ -268,7 +268,7 @@ class WatchedObjective(Objective):
     """
 
     def __init__(self, model: Watched, clean: Tensor) -> None:
-        super().__init__(model, model.truth, clean)
+        super().__init__(model.model, model.truth, clean)
         self.model = model
 
     def rows(self, index: Tensor) -> WatchedObjective:
@@ -286,18 +286,19 @@ class WatchedObjective(Objective):
         """
         part = super().rows(index)
         assert isinstance(part, WatchedObjective)
-        part._model = part.model = self.model.rows(index)
+        part.model = self.model.rows(index)
         return part
 
-    def _slope(self, x: Tensor, objective: Callable[[Tensor], Tensor], name: str = "") -> Slope:
-        known = self.model.recall(name, x)
-        if known is None:
-            return super()._slope(x, objective)
-        scores, gradient = known
-        return Slope(gradient, scores.argmax(1) != self._y, objective(scores))
+    def _asked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores, right = self.model.ask(x)
+        return scores, ~right
 
-    def _gradient(self, value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
-        return self.model.watch.backward(self.model.index, gradient_of(value, x, keep=keep))
+    def _slope(self, x: Tensor, loss: Callable[[Tensor], Loss], name: str = "") -> Slope:
+        known = self.model.recall(name, x)
+        return super()._slope(x, loss) if known is None else known
+
+    def _gradient(self, scores: Tensor, pull: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+        return self.model.watch.backward(self.model.index, gradient_of(scores, pull, x, keep=keep))
 
 
 def lead(scores: Tensor, y: Tensor) -> Tensor:
@@ -315,8 +316,7 @@ def lead(scores: Tensor, y: Tensor) -> Tensor:
     Tensor, shape (N,)
         The leads; negative where the prediction is right.
     """
-    true = y[:, None]
-    return scores.scatter(1, true, -math.inf).amax(1) - scores.gather(1, true)[:, 0]
+    return without(scores, y).amax(1) - scores.gather(1, y[:, None])[:, 0]
 
 
 def second_look(objective: Objective, x: Tensor, threat: Threat) -> tuple[Tensor, Tensor]:
