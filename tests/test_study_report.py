@@ -146,6 +146,13 @@ def test_verdicts_count_every_pair_also_of_audited_networks(folder, report):
         for sentence in claim.words:
             assert " ".join(sentence.split()) in text
         assert f"{claim.name} {claim.verdict}" in str(report)
+    last = report.claims[0].table.iloc[-1]
+    shares = [last[f"not_robust{end}"] for end in ("", "_lower", "_upper")]
+    assert "{:.0%} [{:.0%}, {:.0%}]".format(*shares) in Page(report.html).words
+    change = report.claims[2].table.iloc[1]
+    ends = [change[f"change{end}"] for end in ("", "_lower", "_upper")]
+    assert "{:+.2f} [{:+.2f}, {:+.2f}]".format(*ends) in Page(report.html).words
+    assert "log10 of eigenvector condition number" in Page(report.html).words
     audited = int(rows["audited"].sum())
     assert f"On {audited} audited networks the full ensemble of attacks ran too" in text
     assert "it turned 1.0 percentage points more" in text

@@ -190,6 +190,8 @@ def study_label(column: str) -> str:
     """
     if column in _WORDS:
         return _WORDS[column]
+    if column.startswith("log10_"):
+        return f"log10 of {study_label(column.removeprefix('log10_'))}"
     if column.startswith("jacobian_"):
         rest = column.removeprefix("jacobian_")
         return f"Jacobian: {_WORDS.get(rest) or LABELS.get(rest, rest)}"

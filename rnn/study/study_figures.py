@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SIGNIFICANT = 0.05
 _BLACK = ("#000000", "o")
 _COLOURS = (*(colour for colour, _ in STYLES), "#000000", "#777777")
-_MARKERS = "s^DvP*X<"
+_MARKERS = "s^Dvp<h>"  # all with an inside, to be filled or not
 _BAND = (25, 50, 75)  # percentiles
 _LINE = 0.29  # inches of a line of a forest
 _BELOW = 0.29  # of a line, where the dots of the blocks are

@@ -19,7 +19,7 @@ from rnn.study.claims import Claim, claims
 from rnn.study.configuration import read_study, shipped_studies
 from rnn.study.demo_pages import checked_folder, write_folder
 from rnn.study.evidence import StudyStatistics
-from rnn.study.evidence_tables import COLUMNS
+from rnn.study.evidence_columns import COLUMNS
 from rnn.study.status import StudyStatus, reading, study_status
 from rnn.study.study_columns import baseline_columns, listed, main_outcomes
 from rnn.study.study_numbers import (

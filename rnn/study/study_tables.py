@@ -93,7 +93,7 @@ def claim_table(claim: Claim) -> Table:
 def interval_table(
     frame: pd.DataFrame, *, title: str, caption: str, heads: Mapping[str, str] | None = None
 ) -> Table:
-    """Give a frame as a table, each value with its interval in one cell.
+    """Give a frame as a table, values with intervals in one cell: changes with a sign, others as shares.
 
     Parameters
     ----------
@@ -326,11 +326,14 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _any(row: dict[str, Any], name: str) -> Cell:
     value = row[name]
-    if f"{name}_lower" in row:
-        return _interval(row, name)
     if isinstance(value, str):
         return Cell(study_label(value))
-    return Cell(_count(value) if float(value).is_integer() else _plain(value))
+    if f"{name}_lower" not in row:
+        return Cell(_count(value) if float(value).is_integer() else _plain(value))
+    if "change" in name:
+        return _interval(row, name)
+    share, lower, upper = (_percent(row[end]) for end in (name, f"{name}_lower", f"{name}_upper"))
+    return Cell(f"{share} [{lower}, {upper}]")
 
 
 def _interval(

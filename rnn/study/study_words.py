@@ -339,8 +339,8 @@ def _seed_words(known: pd.DataFrame) -> list[str]:
     kept = int((above["by_seed_lower"] > 0).sum())
     return [
         prose(f"""
-            Of {counted(len(above), "such interval")} above 0, {kept} still are where networks of one seed,
-            not those of one configuration, are taken to belong together.
+            Where networks of one seed, not those of one configuration, are taken to belong together, {kept}
+            of these {counted(len(above), "interval")} {"stays" if kept == 1 else "stay"} above 0.
         """)
     ]
 
