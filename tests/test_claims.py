@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnn.study.claims import accurate, claims
+from rnn.study.claims import _verdict, accurate, claims
 
 KINDS = ("none", "radius", "radius-during", "norm")
 MEASURES = ("henrici_departure_relative", "eigenvector_condition_number", "kreiss_constant_scaled")
@@ -48,6 +48,30 @@ def test_their_opposites_fail() -> None:
 def test_one_half_is_not_the_whole() -> None:
     assert verdicts(study(lyapunov=-0.1, rise=0.1))[:2] == ["holds in part", "holds"]
     assert verdicts(study(fooled=0.2))[:2] == ["holds in part", "holds in part"]
+
+
+@pytest.mark.parametrize(
+    ("sides", "verdict"),
+    [
+        ([], "undecided"),
+        ([0, 0], "undecided"),
+        ([1, 1], "holds"),
+        ([1, 0], "holds in part"),
+        ([1, -1], "holds in part"),
+        ([-1, 0, 0], "fails"),
+        ([-1, -1], "fails"),
+    ],
+)
+def test_verdicts_on_parts(sides: list[int], verdict: str) -> None:
+    assert _verdict(sides) == verdict
+
+
+def test_pairs_do_not_mind_audits_and_several_targets() -> None:
+    rows = study().assign(audited=lambda rows: np.arange(len(rows)) % 3 == 0)
+    wider = rows[rows["normalisation"] == "radius"].assign(target=2.0)
+    two = claims(pd.concat([rows, wider], ignore_index=True))[1].table.set_index("normalisation")
+    assert two.loc["radius", "n"] == 96
+    assert two.loc["norm", "n"] == 48
 
 
 def test_noise_is_undecided() -> None:

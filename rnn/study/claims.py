@@ -27,7 +27,7 @@ _C1 = "High accuracy implies neither stability nor robustness."
 _C2 = "A recurrent spectrum on the unit disc makes networks stable, but not robust."
 _C3 = "Training makes recurrent matrices non-normal."
 _BLOCK = ["task", "cell"]
-_NOT_PAIRED = {"normalisation", "target"}
+_NOT_PAIRED = {"normalisation", "target", "audited"}
 _NON_NORMALITY = {
     "henrici_departure_relative": "relative Henrici departure",
     "log10_eigenvector_condition_number": "log10 of the eigenvector condition number",
@@ -96,11 +96,11 @@ def claims(rows: pd.DataFrame, *, rng: int | np.random.Generator = 0) -> tuple[C
     budget; *stable*, that the largest Lyapunov exponent is negative and that a kick of the state along its
     worst direction has shrunk by the end of the sequence, in the median.
 
-    A part of a claim is shown or refuted where its whole interval lies on one side: of one half for a share,
-    of 0 for a change. A claim holds when all of its parts are shown, fails when all are refuted, is undecided
-    when none is either, and holds in part otherwise. A share has Wilson's interval, for which the networks
-    count as independent. A mean difference is the mean over blocks (task and cell) of the means inside them,
-    its 95 % interval that of the percentile bootstrap over pairs within blocks.
+    A part of a claim is shown or refuted where its whole interval lies on one side: of one half for a share, of 0
+    for a change. A claim holds when all of its parts are shown, holds in part when some are, fails when a
+    part is refuted and none is shown, and is undecided when none is either. A share has Wilson's interval,
+    for which the networks count as independent. A mean difference is the mean over blocks (task and cell) of
+    the means inside them, its 95 % interval that of the percentile bootstrap over pairs within blocks.
 
     References
     ----------
@@ -245,10 +245,10 @@ def _side(line: Mapping[str, Any] | pd.Series, name: str, limit: float) -> int:
 
 
 def _verdict(sides: Sequence[int]) -> str:
-    """All parts of a claim shown: it holds; all refuted: it fails; none decided: undecided; else in part."""
+    """Give the verdict on a claim of several parts, each shown (1), refuted (-1) or neither (0)."""
     if not any(sides):
         return UNDECIDED
-    return HOLDS if min(sides) > 0 else FAILS if max(sides) < 0 else PARTLY
+    return HOLDS if min(sides) > 0 else PARTLY if max(sides) > 0 else FAILS
 
 
 def _shares(rows: pd.DataFrame, judges: dict[str, Callable[[pd.DataFrame], pd.Series]]) -> pd.DataFrame:
@@ -274,7 +274,7 @@ def _pairs(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     same = [name for name in FIELDS if name in rows and name not in _NOT_PAIRED]
     before = rows[rows["normalisation"] == "none"][same].assign(before=lambda part: part.index)
     after = rows[rows["normalisation"] == kind][same].assign(after=lambda part: part.index)
-    return pd.merge(before, after, on=same, validate="one_to_one")
+    return pd.merge(before, after, on=same, validate="one_to_many")
 
 
 def _mean_change(
