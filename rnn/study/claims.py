@@ -96,11 +96,12 @@ def claims(rows: pd.DataFrame, *, rng: int | np.random.Generator = 0) -> tuple[C
     budget; *stable*, that the largest Lyapunov exponent is negative and that a kick of the state along its
     worst direction has shrunk by the end of the sequence, in the median.
 
-    A part of a claim is shown or refuted where its whole interval lies on one side: of one half for a share, of 0
-    for a change. A claim holds when all of its parts are shown, holds in part when some are, fails when a
-    part is refuted and none is shown, and is undecided when none is either. A share has Wilson's interval,
-    for which the networks count as independent. A mean difference is the mean over blocks (task and cell) of
-    the means inside them, its 95 % interval that of the percentile bootstrap over pairs within blocks.
+    A part of a claim is shown or refuted where its whole interval lies on one side: of one half for a share,
+    of 0 for a change. A claim holds when all of its parts are shown, holds in part when some are, fails
+    when a part is refuted and none is shown, and is undecided when none is either. A share has Wilson's
+    interval, for which the networks count as independent. A mean difference is the mean over blocks (task
+    and cell) of the means inside them, its 95 % interval that of the percentile bootstrap over pairs
+    within blocks.
 
     References
     ----------
