@@ -170,7 +170,9 @@ def study_statistics(
     each other", also where all clusters share the effects of a replicate, as they do when a seed fixes data
     and initial weights. The pooled test permutes in all blocks at once and looks at the mean correlation
     weighted by n. For partial correlations the residuals of the outcome's ranks are permuted (Freedman and
-    Lane), which is not exact but close.
+    Lane), which is not exact. Linear regression of ranks does not take all of a covariate away: where normal
+    measure and outcome have nothing in common but one, in 9 blocks of 7 configurations with 5 seeds, p was at
+    most 0.05 in 7 % of simulated studies when both correlated 0.7 with it, and in 17 % at 0.95.
 
     *Families* for Holm and for Benjamini and Hochberg, each apart: all pooled correlations; all correlations
     within blocks; the same two of Kendall's, of partial correlations and of gains.
