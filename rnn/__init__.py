@@ -106,6 +106,12 @@ _ROOM_OF = {
     "export_study": "study.tables",
     "trial_arrays": "study.tables",
     "trial_weights": "study.tables",
+    "StudyReport": "study.study_report",
+    "study_report": "study.study_report",
+    "AttackPlan": "study.network_rows",
+    "ModelCorrelations": "study.model_correlations",
+    "correlate": "study.own_models",
+    "correlate_checkpoints": "study.checkpoint_folder",
     "run_demo": "study.demo",
     "DemoResult": "study.demo",
 }
