@@ -258,35 +258,38 @@ def approach(
     F. Croce and M. Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
     ICML 2020.
     """
-    found = x.clone()
-    nearest = x.new_full((len(x),), math.inf, dtype=torch.float64)
-    index, clean, point, part = torch.arange(len(x), device=x.device), x, start, objective
+    found, nearest = x.clone(), x.new_full((len(x),), math.inf, dtype=torch.float64)
+    index, clean, point, part, least = torch.arange(len(x), device=x.device), x, start, objective, nearest
     for step in range(steps + 1):
         plane = plane_at(part, point)
-        length = threat.length(point - clean)
-        closer = plane.wrong & (length < nearest[index])
-        found[index[closer]], nearest[index[closer]] = point[closer], length[closer]
-        stay = nearest[index] > (-1.0 if refine else threat.budget)
+        if plane.wrong.any():
+            length = threat.length(point - clean)
+            closer = plane.wrong & (length < least)
+            found[index[closer]] = point[closer]
+            least = torch.where(closer, length, least)
+            nearest[index] = least
+        stay = least > (-1.0 if refine else threat.budget)
         if step == steps or not stay.any():
             break
         if not stay.all():
+            stay = stay.nonzero()[:, 0]
             index, clean, point, part = index[stay], clean[stay], point[stay], part.rows(stay)
+            least = least[stay]
             plane = _Plane(plane.gap[stay], plane.normal[stay], plane.wrong[stay])
         point = _step(plane, point, clean, threat)
     return _search(objective, found, nearest, x) if refine else found
 
 
 def _step(plane: _Plane, point: Tensor, clean: Tensor, threat: Threat) -> Tensor:
-    back = _BACK * point + (1 - _BACK) * clean
-    current = torch.where(per_example(plane.wrong, point), back, point)
-    both = torch.cat([current, clean])
-    gap, normal = plane.gap.repeat(2), plane.normal.repeat(2, *[1] * (point.ndim - 1))
-    gap = gap + (normal * (both - point.repeat(2, *[1] * (point.ndim - 1)))).flatten(1).sum(1)
-    delta = to_boundary(gap, normal, both, threat)
-    near, far = threat.length(delta).to(delta.dtype).chunk(2)
+    home, share = clean - point, (1 - _BACK) * plane.wrong.to(point)
+    both = torch.stack([point + per_example(share, point) * home, clean])
+    rise = (plane.normal * home).flatten(1).sum(1)
+    gaps = torch.stack([plane.gap + share * rise, plane.gap + rise])
+    delta = to_boundary(gaps, plane.normal, both, threat)
+    near, far = threat.length(delta.flatten(0, 1)).to(delta.dtype).chunk(2)
     share = (near / (near + far).clamp_min(torch.finfo(near.dtype).tiny)).clamp_max(_BIAS)
-    here, there = (both + _OVERSHOOT * delta).chunk(2)
-    move = _inside(here + per_example(share, here) * (there - here), threat) - point
+    here, there = both.add_(delta, alpha=_OVERSHOOT).unbind(0)
+    move = _inside(torch.lerp(here, there, per_example(share, here)), threat) - point
     return _inside(point + _within_reach(move, threat), threat)
 
 

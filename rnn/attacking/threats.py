@@ -152,7 +152,7 @@ class Threat:
         else:
             order = {"l2": 2, "l1": 1}[self.norm]
             norms = torch.linalg.vector_norm(rows, ord=order, dim=1, dtype=torch.float64)
-        return norms.view(len(delta), -1).amax(1)
+        return norms.view(len(delta), -1).amax(1) if self.frames == "each" else norms
 
     def slope(self, gradient: Tensor) -> Tensor:
         """Give the dual norm of each gradient: how much a unit of budget promises at most.
@@ -173,7 +173,7 @@ class Threat:
         else:
             order = {"linf": 1, "l2": 2}[self.norm]
             norms = torch.linalg.vector_norm(rows, ord=order, dim=1, dtype=torch.float64)
-        return norms.view(len(gradient), -1).sum(1)
+        return norms.view(len(gradient), -1).sum(1) if self.frames == "each" else norms
 
     def promise(self, gradient: Tensor, point: Tensor, x: Tensor) -> Tensor:
         """Give by how much a linear function can rise from allowed points: budget ‖g‖* - <g, point - x>.
