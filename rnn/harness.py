@@ -74,8 +74,9 @@ def attack(
         For sequences (N, T, ...), what the budget is for: the norm over all frames; the norm of each frame
         alone; or one frame, whichever, the others untouched: every frame is tried, at T times the cost.
     lengths : array_like of int, shape (N,), optional
-        Frames of each sequence in a padded x. Padding is neither moved nor judged. The model is called with
-        (x, lengths) if its forward takes two arguments.
+        Frames of each sequence in a padded x. Padding is neither moved nor judged. The model is given them
+        by the argument of its forward that is named lengths, length, lens, seq_lens or alike, by keyword; or
+        as the second argument, if it cannot do without one; else it is called with x alone.
     tolerance : float, optional
         Regression: an answer is wrong when any entry is further than this from the target.
     wrong_share : float

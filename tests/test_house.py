@@ -197,6 +197,7 @@ ORDER = [
     "rnn.examination",
     "rnn.comparison",
     "rnn.reading.rebuilding",
+    "rnn.attacking.length_arguments",
     "rnn.attacking.answers",
     "rnn.attacking.question_checks",
     "rnn.attacking.bench",

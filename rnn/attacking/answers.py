@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from rnn.attacking.length_arguments import length_argument
 from rnn.models import logits
 
 
@@ -67,7 +67,8 @@ class Questions:
         Parameters
         ----------
         model : nn.Module
-            Is called with x, with (x, lengths) where its forward takes both, or with a packed x.
+            Is called with x, with x and lengths where its forward takes these (see `length_argument`), or
+            with a packed x.
         x : Tensor, shape (n, ...)
             One input for each question.
 
@@ -113,7 +114,8 @@ class Questions:
                 pack_padded_sequence(x, self.lengths.cpu(), batch_first=True, enforce_sorted=False)
             )
         else:
-            output = model(x, self.lengths) if _takes_two(model) else model(x)
+            takes = length_argument(model)
+            output = model(x) if takes is None else takes.call(model, x, self.lengths)
         if isinstance(output, (tuple, list)) and output and not isinstance(output, PackedSequence):
             output = output[0]
         if isinstance(output, PackedSequence):
@@ -174,11 +176,3 @@ class Questions:
 def all_finite(values: Tensor) -> bool:
     """Say whether no entry is NaN or infinite; in most cases the sum of all tells."""
     return math.isfinite(float(values.detach().sum())) or bool(values.isfinite().all())
-
-
-def _takes_two(model: nn.Module) -> bool:
-    try:
-        inspect.signature(model.forward).bind(None, None)
-    except (TypeError, ValueError):
-        return False
-    return True
