@@ -95,7 +95,36 @@ def test_many_methods_can_be_told_apart() -> None:
     assert figure_png(figure).startswith(b"\x89PNG")
 
 
+def test_the_certified_curve_looks_like_no_other() -> None:
+    (axes,) = draw_robustness(bracket([0.0, 0.1, 0.2], methods=14)).axes
+    (own,) = [line for line in axes.lines if line.get_label() == "certified"]
+    named = [line for line in axes.lines if line is not own and not line.get_label().startswith("_")]
+    assert len(named) == 16
+    assert own.get_color() not in {line.get_color() for line in named}
+    assert own.get_marker() not in {line.get_marker() for line in named}
+    assert own._dash_pattern not in [line._dash_pattern for line in named]
+
+
+def test_intervals_of_all_curves_stand_apart() -> None:
+    record = bracket([0.0, 0.1, 0.2])
+    (axes,) = draw_robustness(record).axes
+    bars = [container.lines[2][0].get_segments() for container in axes.containers]
+    assert len(bars) == 4  # two methods, all together, certified
+    assert len({segments[1][0, 0] for segments in bars}) == 4
+    _, lower, upper = record.certified_interval
+    np.testing.assert_allclose([one[:, 1] for one in bars[3]], np.stack([lower, upper], axis=1))
+
+
+def test_a_curve_is_drawn_too() -> None:
+    record = bracket([0.0, 0.05, 0.1])
+    for curve, label in ((record.worst, "all together"), (record.curve("method 1"), "method 1")):
+        figure = draw_robustness(curve)
+        np.testing.assert_array_equal(shown(figure.axes[0])[label], curve.accuracy)
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clean", label]
+        assert figure_png(figure).startswith(b"\x89PNG")
+
+
 def test_other_things_are_refused() -> None:
-    with pytest.raises(TypeError, match="bracket is a RobustnessCurve; expected one of"):
-        draw_robustness(bracket([0.1]).worst)
+    with pytest.raises(TypeError, match="bracket is a dict; expected one of"):
+        draw_robustness(bracket([0.1]).curves)
     assert dataclasses.is_dataclass(bracket([0.1]))

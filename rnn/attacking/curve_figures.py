@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +18,28 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_DARK, _GREY = "#202020", "#595959"
+_DARK, _GREY, _WINE, _YELLOW = "#202020", "#595959", "#882255", "#F0E442"
 _NORMS = {"linf": r"$L_\infty$", "l2": r"$L_2$", "l1": r"$L_1$"}
 _WHERE = {"all": "", "each": " of each frame", "worst": " of one frame"}
 _DODGE = 0.012  # of the width, by which the bars of neighbouring curves stand apart
+_CERTIFIED = (0, (6, 1.5, 1, 1.5))  # dashes of no other curve
 
 
-def draw_robustness(bracket: RobustnessBracket) -> Figure:
+def draw_robustness(bracket: RobustnessBracket | RobustnessCurve) -> Figure:
     """Draw accuracy over budgets: of each attack, of all together, and what is certified.
 
     Parameters
     ----------
-    bracket : RobustnessBracket
-        From `rnn.robustness_bracket`.
+    bracket : RobustnessBracket or RobustnessCurve
+        From `rnn.robustness_bracket`; or from `rnn.robustness`, which knows only all attacks together.
 
     Returns
     -------
     Figure
-        Wilson intervals as bars, those of all attacks together and of the certified curve as bands; a
-        dotted line at the clean accuracy; the true robust accuracy lies in the hatched area, where
-        something is certified. Budgets far apart are on a scale that is logarithmic but for the first.
+        Wilson intervals as bars beside the points; all attacks together as a broad dark line; a dotted line
+        at the clean accuracy. Where something is certified, in wine, the true robust accuracy of these
+        examples lies in the yellow area. Budgets far apart are on a scale that is logarithmic but for the
+        first.
 
     Raises
     ------
@@ -53,36 +56,57 @@ def draw_robustness(bracket: RobustnessBracket) -> Figure:
     >>> len(draw_robustness(found).axes)
     1
     """
-    if not isinstance(bracket, RobustnessBracket):
-        raise TypeError(f"bracket is a {type(bracket).__name__}; expected one of rnn.robustness_bracket")
+    if not isinstance(bracket, RobustnessBracket | RobustnessCurve):
+        raise TypeError(
+            f"bracket is a {type(bracket).__name__}; expected one of rnn.robustness_bracket or rnn.robustness"
+        )
     figure = empty_figure(6.4, 4.4)
     axes = figure.subplots()
     _set_scale(axes, bracket.budgets)
     axes.axhline(bracket.clean_accuracy, color=_GREY, linestyle=":", linewidth=1.2, label="clean")
-    curves = bracket.curves
+    curves = _curves(bracket)
     alone = [name for name in curves if name != TOGETHER]
+    certified = isinstance(bracket, RobustnessBracket) and len(bracket.certified) > 0
+    places = len(curves) + certified
+
+    def shift(place: int) -> float:
+        return _DODGE * (place - (places - 1) / 2)
+
     for place, name in enumerate(alone):
         colour, marker = STYLES[place % len(STYLES)]
-        shift = _DODGE * (place - (len(alone) - 1) / 2)
         dashes = ("-", "--", "-.")[place // len(STYLES) % 3]
-        _draw_bars(axes, curves[name], shift, f"{marker}{dashes}", colour, name)
+        _draw_curve(axes, curves[name], name, marker=marker, linestyle=dashes, color=colour)
+        _draw_bars(axes, curves[name], shift(place), colour)
     if TOGETHER in curves:
-        _draw_band(axes, curves[TOGETHER], _DARK, "-", TOGETHER)
-    if len(bracket.certified):
-        share, lower, upper = bracket.certified_interval
-        worst = bracket.worst.accuracy
-        axes.fill_between(
-            bracket.budgets, share, worst, facecolor="none", edgecolor="0.8", hatch="///", linewidth=0,
-            label="the truth lies here",
-        )  # fmt: skip
-        axes.fill_between(bracket.budgets, lower, upper, color=_GREY, alpha=0.2, linewidth=0)
-        axes.plot(bracket.budgets, share, "v--", color=_GREY, linewidth=1.6, markersize=5, label="certified")
-    axes.set_xlabel(f"budget, {_NORMS[bracket.norm]} norm{_WHERE[bracket.frames]}")
+        _draw_curve(axes, curves[TOGETHER], TOGETHER, color=_DARK, linewidth=6, alpha=0.35, zorder=1.5)
+        _draw_bars(axes, curves[TOGETHER], shift(len(alone)), _DARK)
+    if isinstance(bracket, RobustnessBracket) and certified:
+        _draw_certified(axes, bracket, shift(places - 1))
+    where = _WHERE[bracket.frames] if isinstance(bracket, RobustnessBracket) else ""
+    axes.set_xlabel(f"budget, {_NORMS[bracket.norm]} norm{where}")
     axes.set_ylabel(f"accuracy, {bracket.level:.0%} intervals")
     axes.set_ylim(-0.02, 1.02)
     axes.grid(alpha=0.25)
     _draw_legend(figure, axes, ["clean", *curves, "certified"])
     return figure
+
+
+def _curves(found: RobustnessBracket | RobustnessCurve) -> dict[str, RobustnessCurve]:
+    if isinstance(found, RobustnessBracket):
+        return found.curves
+    return {str(found.methods[0]) if len(found.methods) == 1 else TOGETHER: found}
+
+
+def _draw_certified(axes: Axes, bracket: RobustnessBracket, shift: float) -> None:
+    share, lower, upper = bracket.certified_interval
+    worst = bracket.worst.accuracy
+    axes.fill_between(
+        bracket.budgets, share, worst, color=_YELLOW, alpha=0.3, linewidth=0, zorder=0.5,
+        label="the truth lies here",
+    )  # fmt: skip
+    proven = dataclasses.replace(bracket.worst, accuracy=share, lower=lower, upper=upper)
+    _draw_curve(axes, proven, "certified", marker="X", linestyle=_CERTIFIED, color=_WINE)
+    _draw_bars(axes, proven, shift, _WINE)
 
 
 def _draw_legend(figure: Figure, axes: Axes, order: list[str]) -> None:
@@ -94,20 +118,16 @@ def _draw_legend(figure: Figure, axes: Axes, order: list[str]) -> None:
     )
 
 
-def _draw_bars(axes: Axes, curve: RobustnessCurve, shift: float, look: str, colour: str, label: str) -> None:
-    """Draw a curve where it is, and its bars a little beside it, apart from those of other curves."""
-    axes.plot(curve.budgets, curve.accuracy, look, color=colour, linewidth=1.4, markersize=5, label=label)
+def _draw_curve(axes: Axes, curve: RobustnessCurve, label: str, **look: Any) -> None:
+    axes.plot(curve.budgets, curve.accuracy, label=label, **{"linewidth": 1.4, "markersize": 5} | look)
+
+
+def _draw_bars(axes: Axes, curve: RobustnessCurve, shift: float, colour: str) -> None:
+    """Draw the bars of a curve a little beside it, apart from those of other curves."""
     errors = np.clip([curve.accuracy - curve.lower, curve.upper - curve.accuracy], 0, None)
     moved = _moved(axes, curve.budgets, shift)
     axes.errorbar(
         moved, curve.accuracy, yerr=errors, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2, alpha=0.8
-    )
-
-
-def _draw_band(axes: Axes, curve: RobustnessCurve, colour: str, dashes: str, label: str) -> None:
-    axes.fill_between(curve.budgets, curve.lower, curve.upper, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(
-        curve.budgets, curve.accuracy, dashes, color=colour, linewidth=5, alpha=0.55, zorder=1.5, label=label
     )
 
 
