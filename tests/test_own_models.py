@@ -211,6 +211,13 @@ def test_the_models_come_back_as_they_were(data):
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_model_elsewhere_is_copied_to_the_cpu(models, data):
+    found = correlate([models[0], ("elsewhere", tiny(0).to("meta"))], *data, plan=PLAN)
+    ((name, error),) = found.failures
+    assert name == "elsewhere"
+    assert "Cannot copy out of meta tensor" in error
+
+
 def test_a_model_that_fails_is_recorded_and_the_others_go_on(models, data):
     rows = []
     found = correlate(

@@ -411,6 +411,7 @@ def test_correlate_prints_what_the_call_finds(spectra, cheaply, checkpoints, tmp
         assert str(out / name) in printed
     assert "spectra correlate" in (out / "report.html").read_text("utf-8")
 
+    assert "run `spectra correlate` with --out" in spectra.refusal("study", "resume", out)
     monkeypatch.setattr(checkpoint_trials, "network_row", never)
     code, printed, _ = spectra(*arguments, "--json", "-")
     assert code == 0

@@ -12,6 +12,7 @@ import numpy as np
 from rnn.measuring.measures import BASELINES, MEASURES
 from rnn.pages.images import figure_png
 from rnn.report import Cell, Picture, Report, Table, prose, render_report
+from rnn.study.blocks import POOLED
 from rnn.study.correlation_findings import SIGNIFICANT, interval, label
 from rnn.study.network_rows import AttackPlan
 from rnn.study.study_figures import draw_forest
@@ -97,11 +98,15 @@ def correlation_page(
 
 
 def _picture(table: pd.DataFrame, within: pd.DataFrame, outcomes: Sequence[str]) -> Picture:
-    figure = draw_forest(table, within, outcomes=outcomes, baselines=BASELINES)
+    pooled = (table["block"] == POOLED).any()
+    figure = draw_forest(table, within if pooled else within[:0], outcomes=outcomes, baselines=BASELINES)
+    caption = """
+        Spearman's correlation of each measure with each outcome, with its 95 % interval. Filled: Holm's p is
+        below 0.05. ALL stands for the worst of the attacks.
+    """
     return Picture(
         "All correlations",
-        "Spearman's correlation of each measure with each outcome, with its 95 % interval; small points are "
-        "single groups. Filled: Holm's p is below 0.05. ALL stands for the worst of the attacks.",
+        prose(caption + ("Small points are single groups." if pooled else "")),
         "Rank correlations of all measures with each outcome, as in the tables below.",
         figure_png(figure),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import os
@@ -132,6 +133,8 @@ def judged(entry: Entry, on: Judgement) -> dict[str, Any]:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model {entry[0]!r} is a {type(model).__name__}; expected a torch.nn.Module")
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if weight is not None and weight.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
     x = on.x if weight is None or not on.x.is_floating_point() else on.x.to(weight.dtype)
     found = network_row(
         model, x, on.y, plan=on.plan, bounds=on.bounds, lengths=on.lengths, tolerance=on.tolerance, rng=on.rng

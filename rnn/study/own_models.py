@@ -87,7 +87,8 @@ def correlate(
     Notes
     -----
     A model that fails is in ``.failures`` with its error, and the others go on. With fewer than five models
-    there are rows and no correlations. The models come back as they were.
+    there are rows and no correlations. The models come back as they were. All is computed on the CPU: a model
+    elsewhere is copied there.
 
     The fooling rate is that among the clean-correct examples, and partial correlations hold clean accuracy
     fixed. A gain says how much stronger a correlation is than that of the better baseline, spectral radius or
@@ -150,7 +151,7 @@ def _check_labels(labels: Mapping[str, Sequence[str] | None], count: int) -> Non
 
 def _tensor(value: Tensor | ArrayLike, name: str) -> Tensor:
     try:
-        return value if isinstance(value, Tensor) else torch.as_tensor(value)
+        return torch.as_tensor(value).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{name} is a {type(value).__name__} without a tensor in it ({error}); expected numbers"

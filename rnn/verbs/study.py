@@ -94,8 +94,12 @@ def resume(
     """Go on with the study of a folder, without its file."""
     need_extra()
 
+    from rnn.study.checkpoint_folder import STUDY
     from rnn.study.runs import resume_study
+    from rnn.study.status import study_status
 
+    if study_status(folder).name == STUDY:
+        raise ValueError(f"{folder} holds {STUDY}: run `spectra correlate` with --out {folder} again")
     with _working(folder, dask) as given, contextlib.redirect_stdout(sys.stderr):
         status = resume_study(
             folder, workers=workers, retry_failed=retry_failed, limit=limit, data_root=data_root, **given
