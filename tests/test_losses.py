@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnn.attacking.losses import LOSSES, cross_entropy, log_odds, logits_ratio, margin, without
+from rnn.attacking.losses import LOSSES, Aim, cross_entropy, log_odds, logits_ratio, margin, without
 
 RANDOM = torch.Generator().manual_seed(0)
 Z = 3 * torch.randn(40, 6, generator=RANDOM, dtype=torch.float64)
@@ -34,9 +34,9 @@ CASES: dict[str, tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tens
         lambda z: functional.cross_entropy(z, Y, reduction="none"),
     ),
     "log-odds": (lambda z: log_odds(z, Y), lambda z: -z.softmax(1)[ROWS, Y].logit()),
-    "margin": (lambda z: margin(z, Y, K), lambda z: z[ROWS, K] - z[ROWS, Y]),
+    "margin": (lambda z: margin(z, Aim.at(K, Y, z)), lambda z: z[ROWS, K] - z[ROWS, Y]),
     "ratio": (lambda z: logits_ratio(z, Y), lambda z: naive_ratio(z, Y, None)),
-    "ratio towards a class": (lambda z: logits_ratio(z, Y, K), lambda z: naive_ratio(z, Y, K)),
+    "ratio towards a class": (lambda z: logits_ratio(z, Y, Aim.at(K, Y, z)), lambda z: naive_ratio(z, Y, K)),
 }
 
 
@@ -73,7 +73,7 @@ def test_log_odds_do_not_saturate() -> None:
 
 def test_a_ratio_over_nothing_is_finite_and_pulls_as_the_margin() -> None:
     z, y, k = torch.zeros(1, 5), torch.tensor([0]), torch.tensor([3])
-    value, pull = logits_ratio(z, y, k)
+    value, pull = logits_ratio(z, y, Aim.at(k, y, z))
     assert value.tolist() == [0]
     assert pull.isfinite().all()
     assert (pull * torch.finfo(torch.float32).eps).tolist() == [[-1, 0, 0, 1, 0]]
@@ -82,8 +82,8 @@ def test_a_ratio_over_nothing_is_finite_and_pulls_as_the_margin() -> None:
 @pytest.mark.parametrize(("classes", "rival"), [(2, None), (2, 1), (3, 2)])
 def test_of_few_classes_the_ratio_is_the_margin(classes: int, rival: int | None) -> None:
     z, y = Z[:7, :classes], torch.zeros(7, dtype=torch.int64)
-    wanted = None if rival is None else torch.full((7,), rival)
-    lead = without(z, y).argmax(1) if wanted is None else wanted
-    for found, expected in zip(logits_ratio(z, y, wanted), margin(z, y, lead), strict=True):
-        assert torch.equal(found, expected)
+    aim = Aim.at(without(z, y).argmax(1) if rival is None else torch.full((7,), rival), y, z)
+    found = logits_ratio(z, y, None if rival is None else aim)
+    for one, other in zip(found, margin(z, aim), strict=True):
+        assert torch.equal(one, other)
     assert without(z, y)[:, 0].tolist() == [-math.inf] * 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,6 +25,42 @@ class Loss(NamedTuple):
 
     value: Tensor
     pull: Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Aim:
+    """Two classes per example: one that is to gain, and one that is to lose.
+
+    Attributes
+    ----------
+    pair : Tensor of int64, shape (N, 2)
+        The classes.
+    pull : Tensor, shape (N, C)
+        1 for the one, -1 for the other, else 0.
+    """
+
+    pair: Tensor
+    pull: Tensor
+
+    @classmethod
+    def at(cls, gaining: Tensor, losing: Tensor, like: Tensor) -> Aim:
+        """Aim at classes.
+
+        Parameters
+        ----------
+        gaining, losing : Tensor of int64, shape (N,)
+            The classes.
+        like : Tensor, shape (N, C)
+            Scores.
+
+        Returns
+        -------
+        Aim
+            In the precision of the scores.
+        """
+        pair = torch.stack((gaining, losing), 1)
+        signs = like.new_tensor([1.0, -1.0]).expand(len(pair), 2)
+        return cls(pair, torch.zeros_like(like).scatter_(1, pair, signs))
 
 
 def cross_entropy(scores: Tensor, y: Tensor) -> Loss:
@@ -69,34 +106,33 @@ def log_odds(scores: Tensor, y: Tensor) -> Loss:
         Value and pull.
     """
     others, true = without(scores, y), y[:, None]
-    total = others.logsumexp(1, keepdim=True)
-    value = (total - scores.gather(1, true))[:, 0]
-    return Loss(value, (others - total).exp_().scatter_(1, true, -1.0))
+    largest = others.amax(1, keepdim=True)
+    shares = (others - largest).exp_()
+    total = shares.sum(1, keepdim=True)
+    value = (largest - scores.gather(1, true)).add_(total.log())[:, 0]
+    return Loss(value, shares.div_(total).scatter_(1, true, -1.0))
 
 
-def margin(scores: Tensor, y: Tensor, rival: Tensor) -> Loss:
+def margin(scores: Tensor, aim: Aim) -> Loss:
     """Give z_k - z_y.
 
     Parameters
     ----------
     scores : Tensor, shape (N, C)
         The logits z.
-    y : Tensor, shape (N,)
-        True labels.
-    rival : Tensor of int64, shape (N,)
-        Wrong classes k.
+    aim : Aim
+        The classes k and y.
 
     Returns
     -------
     Loss
-        Value and pull.
+        Value and pull; the latter belongs to `aim`.
     """
-    true, other = y[:, None], rival[:, None]
-    value = (scores.gather(1, other) - scores.gather(1, true))[:, 0]
-    return Loss(value, torch.zeros_like(scores).scatter_(1, other, 1.0).scatter_(1, true, -1.0))
+    gaining, losing = scores.gather(1, aim.pair).unbind(1)
+    return Loss(gaining - losing, aim.pull)
 
 
-def logits_ratio(scores: Tensor, y: Tensor, rival: Tensor | None = None) -> Loss:
+def logits_ratio(scores: Tensor, y: Tensor, aim: Aim | None = None) -> Loss:
     """Give the difference of logits ratio; see `Objective.logits_ratio`.
 
     Parameters
@@ -105,25 +141,26 @@ def logits_ratio(scores: Tensor, y: Tensor, rival: Tensor | None = None) -> Loss
         The logits z.
     y : Tensor, shape (N,)
         True labels.
-    rival : Tensor of int64, shape (N,), optional
-        Wrong classes; None takes the likeliest ones.
+    aim : Aim, optional
+        Wrong classes, and the true ones; None takes the likeliest wrong ones.
 
     Returns
     -------
     Loss
         Value and pull; the pull is that of the margin where a denominator is raised to the least one.
     """
-    needed = 3 if rival is None else 4
-    gap, pull = margin(scores, y, without(scores, y).argmax(1) if rival is None else rival)
+    needed = 3 if aim is None else 4
+    gap, pull = margin(scores, Aim.at(without(scores, y).argmax(1), y, scores) if aim is None else aim)
     if scores.shape[1] < needed:
         return Loss(gap, pull)
     top, where = scores.topk(needed, dim=1)
-    spread, least = top[:, :1] - top[:, 2:].mean(1, keepdim=True), torch.finfo(top.dtype).eps
-    free, spread = spread >= least, spread.clamp_min(least)
-    value = gap[:, None] / spread
-    share = torch.full_like(top, 1 / (needed - 2))  # of z_(1), z_(2), z_(3), ... in the denominator
-    share[:, 0], share[:, 1] = -1.0, 0.0
-    return Loss(value[:, 0], pull.scatter_add_(1, where, value * free * share).div_(spread))
+    shares = top.new_tensor([1.0, 0.0, -1.0] if aim is None else [1.0, 0.0, -0.5, -0.5])
+    least = torch.finfo(top.dtype).eps
+    spread = top @ shares
+    scale = spread.clamp_min(least).reciprocal_()
+    value = gap * scale
+    fall = torch.outer(torch.where(spread >= least, -value, 0.0), shares)
+    return Loss(value, pull.scatter_add(1, where, fall).mul_(scale[:, None]))
 
 
 def without(scores: Tensor, y: Tensor) -> Tensor:

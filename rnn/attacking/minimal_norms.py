@@ -265,9 +265,8 @@ def approach(
         if plane.wrong.any():
             length = threat.length(point - clean)
             closer = plane.wrong & (length < least)
-            found[index[closer]] = point[closer]
-            least = torch.where(closer, length, least)
-            nearest[index] = least
+            least, rows = torch.where(closer, length, least), closer.nonzero()[:, 0]
+            found[index[rows]], nearest[index] = point[rows], least
         stay = least > (-1.0 if refine else threat.budget)
         if step == steps or not stay.any():
             break

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn.attacking.answers import all_finite
-from rnn.attacking.losses import LOSSES, Loss, logits_ratio, margin, without
+from rnn.attacking.losses import LOSSES, Aim, Loss, logits_ratio, margin, without
 from rnn.models import logits
 
 
@@ -68,6 +68,7 @@ class Objective:
         self._y = y
         self._clean = clean
         self._ranks: Tensor | None = None
+        self._aims: dict[int, Aim] = {}
 
     @property
     def rivals(self) -> int:
@@ -96,7 +97,7 @@ class Objective:
         """
         part = copy.copy(self)
         part._y, part._clean = self._y[index], self._clean[index]
-        part._ranks = None if self._ranks is None else self._ranks[index]
+        part._ranks, part._aims = None if self._ranks is None else self._ranks[index], {}
         return part
 
     @torch.no_grad()
@@ -182,7 +183,8 @@ class Objective:
         Slope
             Gradients.
         """
-        return self._slope(x, lambda z: margin(z, self._y, self._rivals[:, rival]))
+        aim = self._aim(rival)
+        return self._slope(x, lambda z: margin(z, aim))
 
     def logits_ratio(self, x: Tensor, *, rival: int | None = None) -> Slope:
         """Differentiate the difference of logits ratio; shift and scale of the logits do not move it.
@@ -211,8 +213,8 @@ class Objective:
         F. Croce and M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020.
         """
-        wanted = None if rival is None else self._rivals[:, rival]
-        return self._slope(x, lambda z: logits_ratio(z, self._y, wanted))
+        aim = None if rival is None else self._aim(rival)
+        return self._slope(x, lambda z: logits_ratio(z, self._y, aim))
 
     def boundaries(self, x: Tensor, *, classes: int) -> Boundaries:
         """Linearise the boundaries to the wrong classes that are most likely when clean.
@@ -231,10 +233,15 @@ class Objective:
         """
         x = x.detach().requires_grad_()
         scores, wrong = self._asked(x)
-        z, rivals = scores.detach(), self._rivals[:, :classes]
-        losses = [margin(z, self._y, rival) for rival in rivals.unbind(1)]
+        z, classes = scores.detach(), min(classes, self.rivals)
+        losses = [margin(z, self._aim(rival)) for rival in range(classes)]
         normals = [self._gradient(scores, loss.pull, x, keep=loss is not losses[-1]) for loss in losses]
         return Boundaries(torch.stack([loss.value for loss in losses], 1), torch.stack(normals, 1), wrong)
+
+    def _aim(self, rival: int) -> Aim:
+        if rival not in self._aims:
+            self._aims[rival] = Aim.at(self._rivals[:, rival], self._y, self._clean)
+        return self._aims[rival]
 
     def _asked(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Ask the model: its scores, and where the answer is wrong."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from rnn.attacking.answers import all_finite
 from rnn.attacking.bench import Bench
 from rnn.attacking.first_looks import FirstLook
-from rnn.attacking.strength import Watch, Watched, WatchedObjective, lead, second_look
+from rnn.attacking.strength import Watch, Watched, WatchedObjective, second_look
 from rnn.attacking.threats import Threat
 from rnn.attacks import Attack
 
@@ -97,7 +97,7 @@ class Stage:
                 alive = alive[~torch.isin(alive, here) | torch.isin(alive, left)]
             last = left if ends and self.threat.budget > 0 else last
         scores, right = self.bench.judge(perturbed)
-        self.watch.forward(last, lead(scores[last], self.bench.truth[last]))
+        self.watch.forward(last, scores[last], self.bench.truth[last])
         turned[-1] += int((~right[last]).sum())
         return Outcome(perturbed, right, turned)
 
@@ -141,18 +141,16 @@ class Stage:
         -----
         The queries of this look are not counted.
         """
-        queries, gradients = self.watch.queries.clone(), self.watch.gradients.clone()
         missed = torch.zeros(len(self.bench.x), dtype=torch.bool, device=self.bench.x.device)
         stuck = missed.clone()
         for index in alive.split(self.bench.batch) if len(alive) else ():
             x, objective = self._examples(index, self.bench.movable())
-            tried = self.watch.rise[index] <= 0
-            with torch.enable_grad():
+            tried = ~self.watch.risen[index]
+            with torch.enable_grad(), self.watch.uncounted():
                 wrong, promised = second_look(objective, x, self.threat)
             missed[index] = wrong.to(missed.device)
             noticeable = promised.to(tried.device) > 1e-3 * self.scores[index].abs().amax(1)
             stuck[index] = tried & noticeable
-        self.watch.queries, self.watch.gradients = queries, gradients
         return missed, stuck
 
     def _rounds(

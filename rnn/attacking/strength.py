@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -102,39 +103,76 @@ class Watch:
 
     Attributes
     ----------
-    queries : Tensor of int64, shape (N,)
-        Forward passes that the example took part in.
-    gradients : Tensor of int64, shape (N,)
-        Backward passes.
     flat, broken : Tensor of bool, shape (N,)
         Whether a gradient was 0, or had a NaN or infinite entry.
+
+    Notes
+    -----
+    An attack mostly asks about the same examples as a moment ago: such queries are summed up, and shared out
+    when it goes on with others or somebody wants to know.
     """
 
     def __init__(self, margins: Tensor) -> None:
-        self._margins, self._best = margins, torch.full_like(margins, -math.inf)
-        self.queries = torch.zeros_like(margins, dtype=torch.int64)
-        self.gradients = torch.zeros_like(self.queries)
-        self.flat = torch.zeros_like(self.queries, dtype=torch.bool)
-        self.broken = torch.zeros_like(self.flat)
+        self._margins = margins
+        self._counts = torch.zeros(2, len(margins), dtype=torch.int64, device=margins.device)
+        self.flat = torch.zeros_like(margins, dtype=torch.bool)
+        self.broken, self._risen = self.flat.clone(), self.flat.clone()
+        self._index, self._rose = torch.arange(0, device=margins.device), self._risen[:0]
+        self._passes, self._all_rose = [0, 0], True
 
     @property
-    def rise(self) -> Tensor:
-        """By how much the lead at best exceeded that at the clean input, shape (N,); -inf without query."""
-        return self._best - self._margins
+    def queries(self) -> Tensor:
+        """Forward passes that each example took part in, int64 of shape (N,)."""
+        self._share_out()
+        return self._counts[0]
+
+    @property
+    def gradients(self) -> Tensor:
+        """Backward passes, int64 of shape (N,)."""
+        self._share_out()
+        return self._counts[1]
+
+    @property
+    def risen(self) -> Tensor:
+        """Whether any query found a larger lead than there is at the clean input, bool of shape (N,)."""
+        self._share_out()
+        return self._risen
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Within it, queries are not counted; what they find is noted all the same.
+
+        Yields
+        ------
+        None
+            Nothing.
+        """
+        self._share_out()
+        before = self._counts.clone()
+        try:
+            yield
+        finally:
+            self._share_out()
+            self._counts = before
 
     @torch.no_grad()
-    def forward(self, index: Tensor, margins: Tensor) -> None:
+    def forward(self, index: Tensor, scores: Tensor, y: Tensor) -> None:
         """Note a forward pass.
 
         Parameters
         ----------
         index : Tensor of int64, shape (n,)
             The examples.
-        margins : Tensor, shape (n,)
-            The leads found.
+        scores : Tensor, shape (n, C)
+            The logits found.
+        y : Tensor of int64, shape (n,)
+            True labels.
         """
-        self.queries.index_add_(0, index, self.queries.new_ones(len(index)))
-        self._best.scatter_reduce_(0, index, margins.to(self._best), "amax")
+        self._turn_to(index)
+        self._passes[0] += 1
+        if not self._all_rose:
+            self._rose |= lead(scores.detach(), y).to(self._margins) > self._margins[index]
+            self._all_rose = bool(self._rose.all())
 
     @torch.no_grad()
     def backward(self, index: Tensor, gradient: Tensor) -> Tensor:
@@ -152,14 +190,28 @@ class Watch:
         Tensor, shape (n, ...)
             The finite gradients.
         """
-        self.gradients.index_add_(0, index, self.gradients.new_ones(len(index)))
-        size = gradient.flatten(1).abs().amax(1).to(index.device)
-        least, most = (float(end) for end in torch.aminmax(size))  # NaN if one is
-        if least > 0 and most < math.inf:
+        self._turn_to(index)
+        self._passes[1] += 1
+        rows = gradient.flatten(1)
+        ends = torch.aminmax(torch.linalg.vector_norm(rows, 1, 1))  # both NaN if one is
+        if float(ends.min) > 0 and float(ends.max) < math.inf:
             return gradient
+        size = rows.abs().amax(1).to(index.device)
         self.flat[index] |= size == 0
         self.broken[index] |= ~size.isfinite()
         return gradient.nan_to_num(0.0, 0.0, 0.0)
+
+    def _turn_to(self, index: Tensor) -> None:
+        if index is not self._index:
+            self._share_out()
+            self._index, self._rose = index, self._risen[index]
+            self._all_rose = bool(self._rose.all())
+
+    def _share_out(self) -> None:
+        if any(self._passes):
+            self._counts[:, self._index] += self._counts.new_tensor(self._passes)[:, None]
+            self._risen[self._index] = self._rose
+            self._passes = [0, 0]
 
 
 class Watched:
@@ -228,7 +280,7 @@ class Watched:
         """
         shown = x if self.fixed is None else torch.where(self.fixed[0], x, self.fixed[1])
         scores, right = self.questions.ask(self.model, shown)
-        self.watch.forward(self.index, lead(scores.detach(), self.truth))
+        self.watch.forward(self.index, scores, self.truth)
         return scores, right
 
     def recall(self, name: str, x: Tensor) -> Slope | None:
@@ -252,7 +304,7 @@ class Watched:
         gradient = known.gradient
         if self.fixed is not None:
             gradient = torch.where(self.fixed[0], gradient, 0.0)
-        self.watch.forward(self.index, lead(self.first.scores, self.truth))
+        self.watch.forward(self.index, self.first.scores, self.truth)
         return known._replace(gradient=self.watch.backward(self.index, gradient))
 
 

@@ -107,7 +107,9 @@ class Threat:
         tiny = torch.finfo(rows.dtype).tiny
         rows = rows / rows.abs().amax(1, keepdim=True).clamp_min(tiny)  # squares of tiny ones would underflow
         order = 2 if self.norm == "l2" else 1
-        return (rows / rows.norm(p=order, dim=1, keepdim=True).clamp_min(tiny)).view_as(gradient)
+        return (rows / torch.linalg.vector_norm(rows, order, 1, keepdim=True).clamp_min_(tiny)).view_as(
+            gradient
+        )
 
     def scatter(self, noise: Tensor, x: Tensor) -> Tensor:
         """Give a random allowed point: uniform in the cube, on the sphere, or on the surface of the l1 ball.
