@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rnn.attacking.bench import checked_bench, checked_bounds, undisturbed
 from rnn.attacking.first_looks import first_look
+from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.repeats import repeated, unsteady
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import AttackStrength, Watch, lead
@@ -100,8 +101,8 @@ def attack(
     -----
     AccuracyWarning
         If there are signs that the attack was weak (`AttackResult.strength`), so that the accuracy under it
-        says little; if the model answers differently when asked twice; or if it has no gradients, and Square
-        took the place of the method.
+        says little; if the model answers differently when asked twice; if it has no gradients, and Square
+        took the place of the method; or if it takes no lengths, and padding changes its answers.
 
     Raises
     ------
@@ -130,17 +131,8 @@ def attack(
     threat = _threat(norm, budget, bounds, frames)
     repeats = whole_number(repeats, "repeats")
     _check_for_attacks(model, x, frames)
-    bench = checked_bench(
-        model,
-        x,
-        y,
-        threat.bounds,
-        batch_size,
-        sequences=True,
-        lengths=lengths,
-        tolerance=tolerance,
-        wrong_share=wrong_share,
-    )
+    asked: dict[str, Any] = {"lengths": lengths, "tolerance": tolerance, "wrong_share": wrong_share}
+    bench = checked_bench(model, x, y, threat.bounds, batch_size, sequences=True, **asked)
     random = generator(rng)
     with undisturbed(model, random):
         first = first_look(bench, _losses([method], [threat.budget], frames))
@@ -153,6 +145,7 @@ def attack(
         again = (outcome.right & first.right).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
         missed, stuck = stage.overlooked(again)
         wavering = unsteady(bench, first.scores)
+        warn_of_padding(bench)
     perturbed, right = outcome.perturbed, first.right.cpu().numpy()
     success = ~(outcome.right.cpu().numpy() & right)
     result = AttackResult(
@@ -291,6 +284,7 @@ def robustness(
                 counts[:, b, m] = int(turned.sum()), outcome.turned[-1], method.rounds
             signs[:, b] = _signs(stage, minimal.isinf().nonzero()[:, 0], chosen)
         wavering = int(unsteady(bench, first.scores).sum())
+        warn_of_padding(bench)
     smallest = minimal.cpu().numpy()
     queries = watch.queries.cpu().numpy()
     curve = _curve(sizes, smallest, list(chosen), norm, level, queries, counts, signs, wavering)

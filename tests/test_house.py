@@ -201,6 +201,7 @@ ORDER = [
     "rnn.attacking.answers",
     "rnn.attacking.question_checks",
     "rnn.attacking.bench",
+    "rnn.attacking.padding",
     "rnn.reading.labelled_examples",
     "rnn.attacking.threats",
     "rnn.attacking.losses",

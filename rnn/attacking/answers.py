@@ -94,7 +94,7 @@ class Questions:
         if self.tolerance is None and self.y.ndim == 1 and self.lengths is None:
             scores = logits(model, x)
             return scores, scores.argmax(1) == self.y
-        output = self._output(model, x)
+        output = self.output(model, x)
         if self.tolerance is not None:
             return self._errors(output)
         if self.y.ndim == 2:
@@ -106,7 +106,26 @@ class Questions:
             )
         return output, output.argmax(1) == self.y
 
-    def _output(self, model: nn.Module, x: Tensor) -> Tensor:
+    def output(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Give what the model returns, or the first of it.
+
+        Parameters
+        ----------
+        model : nn.Module
+            See `ask`.
+        x : Tensor, shape (n, ...)
+            One input for each question.
+
+        Returns
+        -------
+        Tensor
+            Floats; of packed ones padded.
+
+        Raises
+        ------
+        TypeError
+            If it returns anything else.
+        """
         if self.lengths is None:
             output = model(x)
         elif self.packed:
@@ -127,7 +146,19 @@ class Questions:
             )
         return output
 
-    def _valid(self, frames: int) -> Tensor:
+    def valid(self, frames: int) -> Tensor:
+        """Say which frames are no padding.
+
+        Parameters
+        ----------
+        frames : int
+            Frames of the padded sequences.
+
+        Returns
+        -------
+        Tensor of bool, shape (n, frames)
+            True for these.
+        """
         if self.lengths is None:
             return torch.ones(len(self.y), frames, dtype=torch.bool, device=self.y.device)
         return torch.arange(frames, device=self.y.device) < self.lengths[:, None]
@@ -143,7 +174,7 @@ class Questions:
                 f"y holds the label {int(self.y.max())}, but model has {z.shape[2]} logits; expected "
                 f"labels from 0 to {z.shape[2] - 1}: number the classes from 0"
             )
-        valid, true = self._valid(z.shape[1]), self.y[..., None]
+        valid, true = self.valid(z.shape[1]), self.y[..., None]
         wrong = (z.argmax(2) != self.y) & valid
         allowed = (self.wrong_share * valid.sum(1)).floor().long()  # so many wrong frames are still right
         others = torch.arange(z.shape[2] - 1, device=z.device).expand(*z.shape[:2], -1)
@@ -167,7 +198,7 @@ class Questions:
         below = torch.where(tiny, -error - (self.tolerance or 1.0), -error)
         signed = torch.cat((error, below), 2)
         if timed:
-            signed = signed.masked_fill(~self._valid(error.shape[1])[..., None], -math.inf)
+            signed = signed.masked_fill(~self.valid(error.shape[1])[..., None], -math.inf)
         worst = signed.amax(1)
         tolerance = torch.full_like(worst[:, :1], self.tolerance or 0.0)
         return torch.cat((tolerance, worst), 1), (worst <= tolerance).all(1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnn.attacking.answers import Questions, all_finite
+from rnn.attacking.length_arguments import length_argument
 from rnn.attacking.question_checks import checked_labels, checked_lengths, checked_share, checked_targets
 from rnn.models import in_mode, seeded
 from spectra.checks import non_negative, real_number, whole_number
@@ -297,6 +298,13 @@ def checked_bench(
     if packed:
         padding = 0.0 if bounds is None else min(max(0.0, bounds[0]), bounds[1])
         x, lengths = pad_packed_sequence(x, batch_first=True, padding_value=padding)
+    takes = length_argument(model)
+    if lengths is None and takes is not None and takes.required:
+        raise TypeError(
+            "model cannot be called with x alone: its forward wants "
+            f"{takes.name or 'a second argument'}; pass lengths=, in a file the array lengths: the frames of "
+            "each row of x"
+        )
     weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
     inputs = _checked_inputs(x, weight, bounds)
     batch = len(inputs) if batch_size is None else whole_number(batch_size, "batch_size")

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from rnn.attacking.bench import Bench, checked_bench, undisturbed
+from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import Watch, lead
 from rnn.attacking.threats import Threat
@@ -140,6 +141,7 @@ def universal_perturbation(
         rates = [float(test.fooled(draw).sum()) / max(len(test.alive), 1) for draw in draws]
         fooled = stage.fooled(delta)
         verdict = _verdict(fooled, stage.alive, level)
+        warn_of_padding(whole)
         nobody = torch.zeros(0, dtype=torch.bool)
         tested = (nobody, nobody.nonzero()[:, 0]) if further is None else (test.fooled(delta), test.alive)
         test_verdict = _verdict(*tested, level)
@@ -163,10 +165,8 @@ def universal_perturbation(
         broken=int((stage.watch.broken & ~fooled).sum()),
     )
     if result.signs:
-        text = (
-            f"the universal perturbation of {norm} {threat.budget:g} may be weak: {'; '.join(result.signs)}"
-        )
-        warnings.warn(text, AccuracyWarning, stacklevel=2)
+        text = f"the universal perturbation of {norm} {threat.budget:g} may be weak: "
+        warnings.warn(text + "; ".join(result.signs), AccuracyWarning, stacklevel=2)
     return result
 
 

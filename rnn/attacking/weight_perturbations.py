@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnn.attacking.bench import Bench, checked_bench, undisturbed
 from rnn.attacking.extremal_perturbations import pseudospectral_perturbation
+from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.weight_ascent import ascended
 from rnn.attacking.weight_slots import WeightSlot, plain_twin, shifted, weight_slots
 from rnn.attacking.weight_verdicts import WeightRobustness
@@ -150,6 +151,7 @@ def weight_robustness(
     noise = [_directions(slots, random) for _ in range(draws)] if "gaussian" in wanted else []
     with undisturbed(twin, random):
         clean = judge.judged([torch.zeros_like(slot.matrix) for slot in slots])
+        warn_of_padding(bench)
         rows: list[tuple[str, float, list[_Outcome]]] = []
         for kind in wanted:
             if kind in NUMBER_FORMATS:
