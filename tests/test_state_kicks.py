@@ -367,6 +367,22 @@ def test_the_model_comes_back_untouched(failing: bool) -> None:
     assert "step" not in vars(model)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_kicks_of_a_record_give_its_distances_again(cell: str) -> None:
+    model, at = classifier(cell), 2
+    found = state_kicks(model, inputs(), size=0.5, at=at, draws=3, rng=1)
+    drive = drive_from(cell_drive(model, inputs()), at)
+    assert found.kicks.shape == (5, *drive.initial.shape)
+    np.testing.assert_allclose(np.linalg.norm(found.kicks, axis=-1), 0.5)
+    for d, kick in enumerate(found.kicks):
+        state = drive.initial + torch.as_tensor(kick)
+        for t in range(drive.inputs.shape[1]):
+            with torch.no_grad():
+                state = drive.cell.step(drive.inputs[:, t], state)
+            gap = torch.linalg.vector_norm(state - drive.states[:, t], dim=-1)
+            np.testing.assert_allclose(found.distances[d, :, t + 1], gap, atol=1e-12)
+
+
 def test_records_are_saved_and_read(tmp_path: object) -> None:
     kicks = state_kicks(classifier("gru"), inputs(), size=0.1, at=1, draws=2)
     kicks.save(tmp_path / "kicks.npz")
@@ -376,7 +392,10 @@ def test_records_are_saved_and_read(tmp_path: object) -> None:
     assert str(kicks).startswith(
         "StateKicks of RecurrentClassifier: size 0.1 before step 1, 5 trajectories, 8 s"
     )
-    for field in ("linear", "of_mean_jacobian"):
+    np.testing.assert_array_equal(again.kicks, kicks.kicks)
+    dataclasses.replace(kicks, kicks=np.zeros((0, 0, 0))).save(tmp_path / "older.npz")
+    assert StateKicks.load(tmp_path / "older.npz").kicks.shape == (0, 0, 0)
+    for field in ("linear", "of_mean_jacobian", "kicks"):
         dataclasses.replace(kicks, **{field: np.zeros((2, 2))}).save(tmp_path / "damaged.npz")
         with pytest.raises(ValueError, match="no saved result"):
             StateKicks.load(tmp_path / "damaged.npz")
@@ -393,6 +412,11 @@ def test_refusals() -> None:
         ({"size": 1, "directions": ["best"]}, ValueError, "directions"),
         ({"size": 1, "draws": 0}, ValueError, "draws"),
         ({"size": 1e-30, "at": 3}, ValueError, "size is 1e-30, which rounding loses"),
+        (
+            {"size": 1e300},
+            ValueError,
+            "size is 1e\\+300, whose square overflows; expected a size below 1e\\+150",
+        ),
         ({"size": 1e-300}, ValueError, "size is 1e-300, which rounding loses"),
     ):
         with pytest.raises(error, match=said):
@@ -400,4 +424,6 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="x is missing"):
         state_kicks(model, size=1)
     with pytest.raises(ValueError, match="NaN or infinite after the kick; use a smaller size"):
-        state_kicks(Linear(np.diag([1e200, 1.0])), torch.zeros(1, 2, 2), size=1e200, directions=["random"])
+        state_kicks(Linear(np.diag([1e200, 1.0])), torch.zeros(1, 2, 2), size=1e140, directions=["random"])
+    with pytest.raises(ValueError, match="distances of them, become NaN or infinite after the kick"):
+        state_kicks(Linear(np.diag([1e60, 1.0])), torch.zeros(1, 2, 2), size=1e100, directions=["random"])

@@ -23,6 +23,12 @@ _GREY, _WIDTH, _HEIGHT = "#595959", 3.5, 3.1
 _DECADES = 8  # shown at most below the largest growth
 _ABOVE = 10.0  # times the largest growth, where the scale ends at the latest
 _MARGIN = 1.3
+_RANGE = (5.0, 95.0)  # percent of the random kicks
+_BELOW = 3.0  # times, that the scale goes on below the lowest line to show the range of random kicks
+_POWERS, _PEAK = (
+    r"powers of mean Jacobian, $\Vert M^t\Vert$",
+    r"lower bound of max$_{j \leq t} \Vert M^j\Vert$",
+)
 
 
 def draw_kicks(kicks: Kicks | Mapping[str, Kicks]) -> Figure:
@@ -37,11 +43,13 @@ def draw_kicks(kicks: Kicks | Mapping[str, Kicks]) -> Figure:
     Returns
     -------
     Figure
-        Random kicks as a median and the range of all, over draws and trajectories; the worst kick as the
-        median over the trajectories; for comparison the median of linear theory for that very kick and of
-        the largest linear growth, the powers of the mean Jacobian, and the lower bound of their largest norm.
-        The scale is logarithmic and the same for all panels, from eight decades below the largest growth
-        to one above at most: the mean Jacobian may predict more. A thin line is drawn at 1, the size of the
+        Random kicks as a median and the range from 5% to 95%, over draws and trajectories; the worst kick as
+        the median over the trajectories; for comparison the median of linear theory for that very kick and
+        of the largest linear growth, the norms ‖M^t‖ of the powers of the mean Jacobian, and
+        `StateKicks.mean_lower`: what the largest ‖M^j‖ with j <= t is at least. The scale is logarithmic and
+        the same for all panels. It ends a factor of 3 below the lowest line, so that the range of random
+        kicks may be cut off, at most eight decades below the largest growth, and at most one above: the mean
+        Jacobian may predict more. A thin line is drawn at 1, the size of the
         kick. Titles say which share of the predictions changed, where there are any.
 
     Raises
@@ -117,23 +125,25 @@ def _draw_panel(axes: Axes, kicks: StateKicks) -> None:
     chosen = kicks.directions == "random"
     if chosen.any():
         values = growth[chosen].reshape(-1, len(steps))
-        low, high = values.min(axis=0), values.max(axis=0)
-        axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, linewidth=0, label="random kicks: range")
+        low, high = np.percentile(values, _RANGE, axis=0)
+        axes.fill_between(
+            steps, low, high, color=BLUE, alpha=0.2, linewidth=0, label="random kicks: 5% to 95%"
+        )
         axes.plot(
             steps, np.median(values, axis=0), "-", color=BLUE, linewidth=1.8, label="random kicks: median"
         )
     axes.axhline(1.0, color="0.75", linewidth=0.8, zorder=0)
-    for kind, colour, marker, name in (
-        ("worst", VERMILION, "o", "worst kick"),
-        ("mean-jacobian", GREEN, "s", "kick of mean Jacobian"),
+    for kind, colour, name, marker, width, dot in (  # the broad line below the narrow one: they may be one
+        ("mean-jacobian", GREEN, "kick of mean Jacobian", "s", 4.0, 7.0),
+        ("worst", VERMILION, "worst kick", "o", 1.5, 3.0),
     ):
         chosen = kicks.directions == kind
         if chosen.any():
             (values,) = growth[chosen]
             (linear,) = kicks.linear[chosen] / kicks.size
             axes.plot(
-                steps, np.median(values, axis=0), marker=marker, color=colour, linewidth=1.8,
-                markersize=3.5, label=f"{name}: median",
+                steps, np.median(values, axis=0), marker=marker, color=colour, linewidth=width,
+                markersize=dot, label=f"{name}: median",
             )  # fmt: skip
             axes.plot(
                 steps, _shown(np.median(linear, axis=0)), "--", color=colour, linewidth=1.1,
@@ -141,12 +151,10 @@ def _draw_panel(axes: Axes, kicks: StateKicks) -> None:
             )  # fmt: skip
     for values, dashes, label in (
         (np.median(kicks.norms, axis=0), "-.", "largest linear growth: median"),
-        (kicks.of_mean_jacobian, ":", "powers of mean Jacobian"),
+        (kicks.of_mean_jacobian, ":", _POWERS),
     ):
         axes.plot(steps, _shown(values), dashes, color=_GREY, linewidth=1.4, label=label)
-    axes.plot(
-        steps, _shown(kicks.mean_lower), "-", color="0.6", linewidth=1.0, label="lower bound of their peak"
-    )  # fmt: skip
+    axes.plot(steps, _shown(kicks.mean_lower), "-", color="0.6", linewidth=1.0, label=_PEAK)
     axes.grid(alpha=0.25)
 
 
@@ -169,12 +177,19 @@ def _shown(values: Floats) -> Floats:
 
 def _set_scale(axes: Axes, panels: list[StateKicks]) -> None:
     """Make the scale logarithmic and end it about where the network and its own Jacobians do."""
-    own = [np.append(found.growth.ravel(), np.median(found.norms, axis=0)) for found in panels]
-    values = _shown(np.concatenate(own))
+    lowest, largest = [1.0], [1.0]
+    for found in panels:
+        for kind in dict.fromkeys(map(str, found.directions)):
+            growth = found.growth[found.directions == kind].reshape(-1, found.norms.shape[1])
+            lowest.append(float(np.nanmin(_shown(np.median(growth, axis=0)))))
+            largest.append(float(growth.max()))
+        norms = _shown(np.median(found.norms, axis=0))
+        lowest.append(float(np.nanmin(norms)))
+        largest.append(float(np.nanmax(norms)))
     predicted = np.concatenate([np.append(found.of_mean_jacobian, found.mean_lower) for found in panels])
-    largest = float(np.nanmax(values))
-    low = max(float(np.nanmin(values)), largest * 10.0**-_DECADES)
-    high = min(max(largest, float(predicted.max())), _ABOVE * largest)
+    top = max(largest)
+    low = max(min(lowest) / _BELOW, top * 10.0**-_DECADES)
+    high = min(max(top, float(predicted.max())), _ABOVE * top)
     axes.set_ylim(low / _MARGIN, high * _MARGIN)  # first, since autoscaling may overflow on the log scale
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 
 KICKS = ("random", "worst", "mean-jacobian")
 
+_LARGEST = 1e150  # of sizes, so that squares of distances do not overflow
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class StateKicks(Record):
@@ -73,6 +75,9 @@ class StateKicks(Record):
         Share of the N predictions that the kick changed; empty where there are none.
     unjudged : str
         Why there are no predictions; empty where there are.
+    kicks : ndarray, shape (D, N, s)
+        The kicks δ_0 themselves: what was added to the state of each trajectory, in the order of
+        `directions`; no rows if read from an older file.
     """
 
     name: str
@@ -88,6 +93,7 @@ class StateKicks(Record):
     kreiss_lower: float
     changed: Floats
     unjudged: str
+    kicks: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     @property
     def growth(self) -> Floats:
@@ -109,6 +115,8 @@ class StateKicks(Record):
             raise ValueError("distances of another shape than norms")
         if self.of_mean_jacobian.shape != (steps,) or self.mean_lower.shape != (steps,):
             raise ValueError("predictions of another length than norms")
+        if self.kicks.ndim != 3 or (len(self.kicks) and self.kicks.shape[:2] != shape[:2]):
+            raise ValueError("kicks of other directions or trajectories")
 
     def __str__(self) -> str:
         """One line."""
@@ -148,7 +156,7 @@ def state_kicks(
     x : Tensor, shape (N, T, F)
         Input sequences, or whatever the network takes; None for a drive.
     size : float
-        Length ‖δ_0‖₂ of each kick, in the units of the state; 0 kicks nothing.
+        Length ‖δ_0‖₂ of each kick, in the units of the state, below 1e150; 0 kicks nothing.
     at : int, optional
         The kick comes before this step: 0 kicks the first state, 3 the state after three steps.
     directions : iterable of str, optional
@@ -169,7 +177,7 @@ def state_kicks(
         If an option is of the wrong kind.
     ValueError
         If x does not fit or is given beside a drive, an option is out of range, a sequence ends before the
-        kick, the size is lost in the rounding of the state, or a state becomes NaN or infinite.
+        kick, the size is lost in the rounding of the state, or a state or a distance becomes NaN or infinite.
     UnsupportedModelError
         If the model ran no recurrent layer, or more than one.
     ConvergenceError
@@ -199,7 +207,9 @@ def state_kicks(
     >>> kicks.distances.shape
     (1, 1, 4)
     """
-    size = non_negative(size, "size")
+    if non_negative(size, "size") >= _LARGEST:
+        raise ValueError(f"size is {size}, whose square overflows; expected a size below {_LARGEST:g}")
+    size = float(size)
     wanted = _checked_directions(directions)
     draws = whole_number(draws, "draws")
     random = generator(rng)
@@ -233,6 +243,7 @@ def state_kicks(
         kreiss_lower=powers.kreiss_lower,
         changed=changed,
         unjudged=reason,
+        kicks=kicks,
     )
 
 
@@ -244,11 +255,12 @@ def _followed(drive: Drive, kick: Tensor, size: float) -> tuple[Tensor, Floats]:
         raise ValueError(f"size is {size}, which rounding loses beside the state; kick with a larger size")
     with torch.inference_mode(False), torch.no_grad():
         states = unrolled_states(drive.cell, drive.inputs, kicked, drive.lengths)
-    if not states.isfinite().all():
-        raise ValueError(
-            f"the states of {drive.name} become NaN or infinite after the kick; use a smaller size"
-        )
     distances = torch.linalg.vector_norm(states - drive.states, dim=-1)
+    if not (states.isfinite().all() and distances.isfinite().all()):
+        raise ValueError(
+            f"the states of {drive.name}, or distances of them, become NaN or infinite after the kick; "
+            "use a smaller size"
+        )
     return states, torch.cat((first, distances), dim=1).cpu().numpy()
 
 
