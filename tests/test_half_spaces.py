@@ -85,3 +85,25 @@ def test_without_bounds_its_length_is_the_gap_over_the_dual_norm(norm: str) -> N
         step = to_boundary(gap, normal, torch.zeros_like(normal), each)
         torch.testing.assert_close((normal * step).flatten(1).sum(1), -gap)
         torch.testing.assert_close(each.length(step), gap.abs() / each.slope(normal))
+
+
+@pytest.mark.parametrize("bounds", [None, (0.0, 1.0), (-1e39, 1e39)])
+@pytest.mark.parametrize("frames", ["all", "each"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_steps_are_finite_however_small_the_gradient(
+    norm: str, frames: str, bounds: tuple[float, float] | None
+) -> None:
+    sizes = torch.tensor([0.0, 1e-45, 1e-41, 1e-38, 1e-30, 1.0])
+    shape = torch.tensor([[1.0, -2.0], [0.0, 3.0], [0.0, 0.0]])
+    threat = Threat(norm, 1, bounds, frames)
+    for gap in (-3e38, -100.0, 0.0, 1e6, float("inf")):
+        gaps = torch.full((len(sizes),), gap)
+        normal = sizes.view(-1, 1, 1) * shape
+        point = torch.full((2, len(sizes), 3, 2), 0.5)
+        step = to_boundary(gaps.expand(2, -1), normal, point, threat)
+        assert step.isfinite().all()
+        assert (step[:, 0] == 0).all()
+        assert (step[:, :, 2] == 0).all()
+        assert bool((step[:, -1] != 0).any()) == (gap != 0)
+        alone = to_boundary(gaps[-1:].expand(2, -1), normal[-1:], point[:, -1:], threat)
+        assert torch.equal(step[:, -1:], alone)  # the others do not disturb it

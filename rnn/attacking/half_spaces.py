@@ -28,6 +28,7 @@ def to_boundary(gap: Tensor, normal: Tensor, point: Tensor, threat: Threat) -> T
     -------
     Tensor, shape (..., N, ...)
         The steps; as far as the bounds let them go where the boundary lies beyond, 0 where normal is 0.
+        Always finite: where normal is so small that λ would exceed the root of the largest number, that is λ.
 
     Notes
     -----
@@ -37,8 +38,9 @@ def to_boundary(gap: Tensor, normal: Tensor, point: Tensor, threat: Threat) -> T
     bounds let them, one after the other. With a budget for each frame δ is shortest in linf, and without
     bounds in l2.
     """
-    w, need, towards = normal.flatten(1), gap.abs()[..., None], -gap.sign()[..., None]
-    flat, tiny = point.reshape(*gap.shape, -1), torch.finfo(normal.dtype).tiny
+    tiny, largest = torch.finfo(normal.dtype).tiny, torch.finfo(normal.dtype).max
+    w, need, towards = normal.flatten(1), gap.abs().clamp_max(largest)[..., None], -gap.sign()[..., None]
+    flat, farthest = point.reshape(*gap.shape, -1), largest**0.5
     lowest, highest = (-math.inf, math.inf) if threat.bounds is None else threat.bounds
     if threat.norm == "l1" and threat.frames == "all":
         heading = towards * w.sign()
@@ -46,7 +48,7 @@ def to_boundary(gap: Tensor, normal: Tensor, point: Tensor, threat: Threat) -> T
         return (heading * _greedy(need, w.abs(), room)).view_as(point)
     way = threat.ascent(normal).flatten(1)
     gain = w * way  # what an entry contributes for λ = 1, at least 0
-    length = need / gain.sum(1, keepdim=True).clamp_min(tiny)
+    length = (need / gain.sum(1, keepdim=True).clamp_min(tiny)).clamp_max(farthest)
     heading = towards * way
     if threat.bounds is None:
         return (heading * length).view_as(point)
@@ -60,14 +62,16 @@ def to_boundary(gap: Tensor, normal: Tensor, point: Tensor, threat: Threat) -> T
         uncut = total
         lacking = need - towards * (w * inside).sum(-1, keepdim=True)
         further = lacking / (free * gain).sum(-1, keepdim=True).clamp_min(tiny)
-        length = (length + further.clamp_min(0)).clamp_max(torch.finfo(w.dtype).max ** 0.5)
+        length = (length + further.clamp_min(0)).clamp_max(farthest)
 
 
 def _greedy(need: Tensor, weight: Tensor, room: Tensor) -> Tensor:
     """Give the lengths of least sum with <weight, lengths> = need and none beyond its room."""
     sizes, order = weight.sort(dim=1, descending=True)
-    tiny, order = torch.finfo(weight.dtype).tiny, order.expand_as(room)
+    tiny, farthest = torch.finfo(weight.dtype).tiny, torch.finfo(weight.dtype).max ** 0.5
+    order = order.expand_as(room)
     gains = (sizes * room.gather(-1, order)).nan_to_num(0.0)  # 0 times no bound
     before = torch.cat([torch.zeros_like(gains[..., :1]), gains[..., :-1].cumsum(-1)], -1)
-    taken = ((need - before).clamp_min(0) / sizes.clamp_min(tiny)).masked_fill(sizes == 0, 0)
+    taken = ((need - before).clamp_min(0) / sizes.clamp_min(tiny)).clamp_max(farthest)
+    taken = taken.masked_fill(sizes == 0, 0)
     return torch.minimum(torch.zeros_like(room).scatter(-1, order, taken), room)
