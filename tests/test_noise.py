@@ -1,5 +1,7 @@
 """Noise has the norm of the budget and the distribution it names."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from rnn.attacking.noise import GaussianNoise, SaltNoise, UniformNoise
 from rnn.attacking.objectives import Objective
 from rnn.attacking.threats import Threat
 from rnn.harness import attack
+from spectra.errors import AccuracyWarning
 
 KINDS = (GaussianNoise, UniformNoise, SaltNoise)
 NAMES = ("noise-gaussian", "noise-uniform", "noise-salt")
@@ -43,6 +46,34 @@ def test_it_is_distributed_as_named() -> None:
         assert ((salt.abs() - 0.3).abs() < 1e-12).sum(1).eq(count).all()
         assert (salt != 0).sum(1).eq(count).all()
         assert abs(float(salt.sum() / 0.3) / (500 * count)) < 0.15  # up as often as down
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
+def test_salt_moves_only_what_may_move(share: float) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    x = torch.rand(9, 4, 3, generator=torch.Generator().manual_seed(0))
+    y, short = model(x).argmax(1), [1, 2, 3, 4, 1, 1, 2, 3, 4]
+    keep = {"method": "noise-salt", "norm": "l2", "budget": 0.01, "share": share}
+    for frames, lengths in (("worst", None), ("all", short), ("each", short), ("worst", short)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)  # of padding that the model looks at
+            result = attack(model, x, y, frames=frames, lengths=lengths, **keep)
+        moved = (result.perturbed != x).any(2)
+        padding = torch.arange(4) >= torch.tensor(lengths or [4] * 9)[:, None]
+        assert not (moved & padding).any()
+        assert moved.any(1).all()
+        assert frames != "worst" or moved.sum(1).eq(1).all()
+        assert result.distances.min() > 0.0099 * (0.5 if frames == "each" else 1)
+
+
+def test_salt_moves_the_entries_with_the_largest_draws() -> None:
+    noise = torch.tensor([[[0.0, 0.0, 0.0], [0.1, -2.0, 1.0]]], dtype=torch.float64)
+    unasked = Objective(nn.Identity(), torch.zeros(1, dtype=torch.long), torch.zeros(1, 2))
+    for share, expected in ((0.1, [0, -1, 0]), (0.34, [0, -1, 1]), (1.0, [1, -1, 1])):
+        moved = SaltNoise(share=share).perturb(
+            unasked, torch.zeros_like(noise), Threat("linf", 1.0, None), noise=noise, turn=0
+        )
+        assert moved.tolist() == [[[0, 0, 0], expected]]
 
 
 @pytest.mark.parametrize("method", NAMES)

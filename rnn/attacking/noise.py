@@ -104,7 +104,8 @@ class SaltNoise:
         del objective, turn
         flat = noise.flatten(1)
         chosen = flat.abs().topk(max(1, round(self.share * flat.shape[1])), dim=1).indices
-        return _scaled(torch.zeros_like(flat).scatter(1, chosen, flat.sign()).view_as(noise), x, threat)
+        signs = flat.sign().gather(1, chosen)
+        return _scaled(torch.zeros_like(flat).scatter(1, chosen, signs).view_as(noise), x, threat)
 
 
 def _scaled(noise: Tensor, x: Tensor, threat: Threat) -> Tensor:
