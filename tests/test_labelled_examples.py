@@ -11,6 +11,7 @@ from rnn.models import ModelConfig, build_model
 from rnn.reading.labelled_examples import model_and_examples, read_examples
 from rnn.tasks import load_task
 from rnn.training import TrainingConfig, save_checkpoint, train
+from spectra.errors import UnsupportedModelError
 
 X, Y = np.zeros((4, 3, 2)), np.array([0, 1, 0, 1])
 
@@ -132,3 +133,25 @@ def test_what_a_network_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         model_and_examples("m.pt", factory="breaking_networks:Breaking", data=written(tmp_path, x=X, y=Y))
     assert "KeyError" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_head_is_never_left_aside_in_silence(tmp_path: Path) -> None:
+    """The states of a bare layer would be taken for logits."""
+    gru = {f"rnn.{key}": value for key, value in nn.GRU(2, 3).state_dict().items()}
+    torch.save(gru | {"head.weight": torch.eye(3), "head.bias": torch.ones(3)}, tmp_path / "m.pt")
+    data = written(tmp_path, x=X, y=np.zeros((4, 3), dtype=int))
+    with pytest.raises(
+        UnsupportedModelError, match=r"also holds head\.weight, head\.bias beside.*--model module:"
+    ):
+        model_and_examples(tmp_path / "m.pt", data=data)
+    assert len(model_and_examples(tmp_path / "m.pt", data=data, labelled=False)[1].x) == 4  # no predictions
+    many = {f"head.{i}": torch.eye(3) for i in range(5)}
+    torch.save(gru | many, tmp_path / "m.pt")
+    with pytest.raises(UnsupportedModelError, match=r"head\.2 and 2 more beside"):
+        model_and_examples(tmp_path / "m.pt", data=data)
+    torch.save(gru, tmp_path / "m.pt")  # a layer alone may be what is meant
+    assert isinstance(model_and_examples(tmp_path / "m.pt", data=data)[0], nn.GRU)
+    with pytest.raises(ValueError, match=r"by --data, or name the whole network by --model"):
+        model_and_examples(tmp_path / "m.pt", data=written(tmp_path, x=np.zeros((4, 3, 5)), y=Y))
+    with pytest.raises(ValueError, match=r"wrap the model .*, or name the whole network by --model module:"):
+        model_and_examples(tmp_path / "m.pt", data=written(tmp_path, x=X, y=Y))

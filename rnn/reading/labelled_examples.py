@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from rnn.attacking.bench import checked_bench
 from rnn.reading.numpy_files import read_numpy
-from rnn.reading.rebuilding import read_data, rebuilt_model
+from rnn.reading.rebuilding import read_data, rebuilt_model, unused_entries
 from rnn.reading.sources import read_source
 from rnn.reading.tensors import NotUnderstoodError
 from rnn.tasks import Task, load_task
 from rnn.training import is_checkpoint, load_checkpoint
 from spectra.checks import whole_number
+from spectra.errors import UnsupportedModelError
 
 _NAMES = ("x", "y", "lengths")
+_OR_MODEL = ", or name the whole network by --model module:function"
 _HOW = "write it with numpy.savez(path, x=inputs, y=labels), and lengths= if they differ"
 
 
@@ -97,7 +99,7 @@ def model_and_examples(
     count : int, optional
         How many of the examples; the first ones.
     labelled : bool
-        Whether there must be labels; else `data` may be a ``.npy`` file too.
+        Whether there must be labels, so that predictions count; else `data` may be a ``.npy`` file too.
 
     Returns
     -------
@@ -109,7 +111,8 @@ def model_and_examples(
     Raises
     ------
     ValueError
-        If a file cannot be read, the parts do not fit together, or there are too few examples.
+        If a file cannot be read, the parts do not fit together, or there are too few examples; or if
+        predictions count, and the file holds more than the recurrent layer that can be built from it alone.
 
     Examples
     --------
@@ -131,12 +134,14 @@ def model_and_examples(
     else:
         examples = read_examples(data, labelled=labelled)
         model = rebuilt_model(checkpoint, factory)
+        if factory is None and labelled:
+            _check_whole(checkpoint)
     weight = next((p for p in model.parameters() if p.dtype.is_floating_point), None)
     if weight is not None and examples.x.is_floating_point():
         examples = dataclasses.replace(examples, x=examples.x.to(weight.dtype))
     examples = examples.first(count)
     if len(examples.y):
-        _check_fit(model, examples)
+        _check_fit(model, examples, bare=factory is None and not is_checkpoint(checkpoint))
     return model, examples
 
 
@@ -222,7 +227,19 @@ def _test_set(task: Task) -> LabelledInputs:
     )
 
 
-def _check_fit(model: nn.Module, examples: LabelledInputs) -> None:
+def _check_whole(checkpoint: str | os.PathLike[str]) -> None:
+    """Refuse a file of which the network would leave tensors aside, such as its head."""
+    unused = unused_entries(checkpoint)
+    if unused:
+        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+        raise UnsupportedModelError(
+            f"{checkpoint} also holds {', '.join(unused[:3])}{more} beside a recurrent layer, whose "
+            "states alone are no predictions; name a function that builds the whole network by "
+            "--model module:function"
+        )
+
+
+def _check_fit(model: nn.Module, examples: LabelledInputs, *, bare: bool) -> None:
     """Try the first example, so that what a network raises on foreign data is one line."""
     y, lengths = examples.y, None if examples.lengths is None else examples.lengths[:1]
     if not examples.x.is_floating_point() or not examples.x[:1].isfinite().all():
@@ -233,12 +250,17 @@ def _check_fit(model: nn.Module, examples: LabelledInputs) -> None:
             model, examples.x[:1], y[:1], None, None, sequences=True, lengths=lengths,
             tolerance=1.0 if numbers else None,
         )  # fmt: skip
-        bench.judge(bench.x)
     except (ValueError, TypeError):
         return  # what judges all of them says it of all
+    try:
+        bench.judge(bench.x)
+    except (ValueError, TypeError) as error:
+        if bare:
+            raise type(error)(f"{error}{_OR_MODEL}") from error
+        return  # as above
     except Exception as error:  # the user's own code
         first = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(
             f"the network cannot run on x of shape {tuple(examples.x.shape)} from {examples.name} ({first}); "
-            "pass the inputs it was made for by --data"
+            f"pass the inputs it was made for by --data{_OR_MODEL if bare else ''}"
         ) from error

@@ -55,6 +55,32 @@ def rebuilt_model(path: str | os.PathLike[str], factory: str | None = None) -> n
     return _bare_layer(read_source(path))
 
 
+def unused_entries(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Name the tensors of a file that `rebuilt_model` leaves aside, without a factory.
+
+    Parameters
+    ----------
+    path : path-like
+        The checkpoint.
+
+    Returns
+    -------
+    tuple of str
+        What is beside the one recurrent layer, such as a head; nothing of a checkpoint of ours.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    if is_checkpoint(path):
+        return ()
+    keys = [*read_source(path).entries]
+    prefixes = {match["prefix"] for key in keys if (match := _LAYER.fullmatch(key))}
+    own = tuple(f"{prefix}{part}_" for prefix in prefixes for part in ("weight", "bias"))
+    return tuple(key for key in keys if not key.startswith(own))
+
+
 def read_data(text: str) -> Tensor:
     """Give data from a file, or the test inputs of a task.
 
