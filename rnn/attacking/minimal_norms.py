@@ -268,9 +268,10 @@ def approach(
             least, rows = torch.where(closer, length, least), closer.nonzero()[:, 0]
             found[index[rows]], nearest[index] = point[rows], least
         stay = least > (-1.0 if refine else threat.budget)
-        if step == steps or not stay.any():
+        left = int(stay.sum())
+        if step == steps or not left:
             break
-        if not stay.all():
+        if left < len(stay):
             stay = stay.nonzero()[:, 0]
             index, clean, point, part = index[stay], clean[stay], point[stay], part.rows(stay)
             least = least[stay]
@@ -293,8 +294,9 @@ def _step(plane: _Plane, point: Tensor, clean: Tensor, threat: Threat) -> Tensor
 
 
 def _within_reach(step: Tensor, threat: Threat) -> Tensor:
-    share = _REACH * threat.budget / threat.length(step).clamp_min(1e-300)
-    return per_example(share.clamp_max(1).to(step), step) * step
+    reach = _REACH * threat.budget
+    share = reach / threat.length(step).clamp_min(max(reach, 1e-300))
+    return per_example(share.to(step), step) * step
 
 
 def _search(objective: Objective, found: Tensor, nearest: Tensor, x: Tensor) -> Tensor:

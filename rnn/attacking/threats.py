@@ -61,6 +61,9 @@ class Threat:
         In linf and l1 the result is the point of budget and bounds together that is nearest to `candidate`
         (l1: Croce and Hein 2021, section 2), in l2 that of the budget, then moved inside the bounds.
         """
+        if self.norm == "linf" and not exact:
+            largest = _at_most(self.budget, x.dtype)
+            return self._bounded(candidate.clamp(x - largest, x + largest))
         base = self._rows(x)
         delta = self._rows(candidate) - base
         if self.norm == "linf":
@@ -75,9 +78,7 @@ class Threat:
         else:
             allowed = _shortened(delta.double(), self._room(delta, base), self.budget)
             result = (base.double() + allowed * delta.sign()).to(base.dtype)
-        if self.bounds is not None:
-            largest_float = torch.finfo(result.dtype).max  # bounds beyond it bind nothing
-            result = result.clamp(max(self.bounds[0], -largest_float), min(self.bounds[1], largest_float))
+        result = self._bounded(result)
         if not exact:
             return result.view_as(x)
         too_far = (result.double() - base.double()).abs() > allowed
@@ -198,6 +199,12 @@ class Threat:
     def _rows(self, values: Tensor) -> Tensor:
         """View a batch as one row for each thing that has a budget of its own."""
         return values.reshape(-1, math.prod(values.shape[2:])) if self.frames == "each" else values.flatten(1)
+
+    def _bounded(self, values: Tensor) -> Tensor:
+        if self.bounds is None:
+            return values
+        largest = torch.finfo(values.dtype).max  # bounds beyond it bind nothing
+        return values.clamp(max(self.bounds[0], -largest), min(self.bounds[1], largest))
 
     def _room(self, delta: Tensor, base: Tensor) -> Tensor:
         """How far each entry may go in the direction of delta before it leaves the bounds."""
