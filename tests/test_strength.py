@@ -315,3 +315,32 @@ def test_strength_is_saved_and_an_older_file_has_none(tmp_path: Path) -> None:
 def test_the_lead_is_that_of_the_likeliest_wrong_class() -> None:
     scores = torch.tensor([[1.0, 4.0, 2.0], [5.0, 4.0, 2.0], [1.0, 1.0, 0.0]])
     assert lead(scores, torch.tensor([1, 1, 0])).tolist() == [-2.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_a_later_frame_that_cannot_move_earlier_answers_is_no_flat_gradient(scale: float) -> None:
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                self.rnn = nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rnn(scale * x)[0]  # a large scale saturates the gates
+
+    x = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = Tagger()(x).argmax(2)
+    given: dict[str, Any] = {"method": "pgd", "norm": "linf", "budget": 1e-4, "frames": "worst"}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = attack(Tagger(), x, y, **given)
+        curve = robustness(
+            Tagger(), x, y, methods=["pgd"], norm="linf", budgets=[1e-4], frames="worst"
+        ).strengths[0]
+    assert found.strength.resisted > 6
+    assert found.strength.flat == curve.flat
+    flat = "met a gradient of exactly 0"
+    assert (flat in str(found.strength)) == (scale > 1)
+    assert any(flat in str(one.message) for one in caught) == (scale > 1)

@@ -83,19 +83,25 @@ class Stage:
         Notes
         -----
         Each round is judged before the next, and in the end all examples are: that is the judgement of the
-        last round too.
+        last round too. One frame alone may have nothing to say in an answer, as a later one in the label of
+        an earlier: so the watch notes as flat only whom every frame left flat.
         """
+        flat, noted = torch.zeros_like(self.watch.flat), self.watch.flat
+        flat[alive] = True
         perturbed, turned, last = self.bench.x.clone(), [0] * method.rounds, alive[:0]
         frames = [*range(self.bench.x.shape[1])] if self.one_frame else [None]
         for frame in frames:
             movable = self.bench.movable(frame)
             here = alive if movable is None else alive[movable[alive].any(1)]
             ends = frame == frames[-1]
+            self.watch.flat = torch.zeros_like(flat)
             left, counts = self._rounds(method, here, movable, perturbed, judged=not ends)
+            flat[here] &= self.watch.flat[here]
             turned = [before + now for before, now in zip(turned, counts, strict=True)]
             if not ends:
                 alive = alive[~torch.isin(alive, here) | torch.isin(alive, left)]
             last = left if ends and self.threat.budget > 0 else last
+        self.watch.flat = noted | flat
         scores, right = self.bench.judge(perturbed)
         self.watch.forward(last, scores[last], self.bench.truth[last])
         turned[-1] += int((~right[last]).sum())
