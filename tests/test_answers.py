@@ -197,6 +197,45 @@ def test_targets_of_frames_are_missed_when_any_entry_is(lengths: torch.Tensor | 
     assert result.fooled.any()
 
 
+@pytest.mark.parametrize("shape", [(8,), (8, 1), (8, 4), (8, 2, 2)])
+def test_targets_of_whole_sequences_are_judged_whole_beside_lengths(shape: tuple[int, ...]) -> None:
+    class Told(Reader):
+        def forward(self, x: torch.Tensor | PackedSequence, lengths: torch.Tensor | None = None) -> Any:
+            output = super().forward(x, lengths)
+            return output if shape[1:] == (4,) else output.reshape(len(x), *shape[1:], -1)[..., 0]
+
+    model = Told()
+    if shape == (8, 2, 2):
+        model.head = nn.Linear(12, 8)
+    with torch.no_grad():
+        y = model(X, LENGTHS) + 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    result = run(model, y=y, tolerance=0.25, lengths=LENGTHS, norm="l2", budget=2.0)
+    for x, found in ((X, ~result.clean_correct), (result.perturbed, result.success)):
+        with torch.no_grad():
+            errors = (model(x, LENGTHS) - y).abs().reshape(8, -1).amax(1)
+        assert found.tolist() == (errors > 0.25).tolist()
+    assert result.fooled.any()
+
+
+# Outputs of another precision
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+@pytest.mark.parametrize("method", ["fgsm", "pgd", "apgd-t", "fab", "fab-t", "deepfool", "square", "worst"])
+def test_logits_of_another_precision_than_the_input(method: str, dtype: torch.dtype) -> None:
+    class Cast(Reader):
+        def forward(self, x: torch.Tensor | PackedSequence, lengths: torch.Tensor | None = None) -> Any:
+            return super().forward(x, lengths).to(dtype)
+
+    options = {} if method == "fgsm" else {"steps": 5}
+    for norm in ("linf", "l2", "l1"):
+        given = {"y": predicted("last"), "method": method, "norm": norm, "budget": 0.4, **options}
+        found, plain = (run(model, lengths=LENGTHS, **given) for model in (Cast(), Reader()))
+        assert found.perturbed.dtype == torch.float32
+        if dtype == torch.float64:
+            np.testing.assert_array_equal(found.success, plain.success)
+
+
 # Budgets for frames
 
 
@@ -296,6 +335,7 @@ def test_without_a_gradient_square_takes_over_and_says_so(method: str) -> None:
         ({"y": [0] * 8, "lengths": LENGTHS}, ValueError, r"\(8, 6, 4\) for 8 sequences with one label each"),
         ({"tolerance": -1.0}, ValueError, r"tolerance is -1\.0"),
         ({"tolerance": 1.0, "y": torch.zeros(8, 3)}, ValueError, r"\(8, 6, 4\) for targets \(8, 3\)"),
+        ({"tolerance": 1.0, "y": torch.zeros(8, 4, 6)}, ValueError, r"\(8, 6, 4\) for targets \(8, 4, 6\)"),
         ({"tolerance": 1.0, "y": torch.zeros(7)}, ValueError, r"y has shape \(7,\); expected \(8, \.\.\.\)"),
         ({"tolerance": 1.0, "y": torch.full((8,), torch.nan)}, ValueError, "y has a NaN or infinite entry"),
         ({"tolerance": 1.0, "y": "targets"}, TypeError, "y is a str"),

@@ -89,14 +89,21 @@ class Questions:
         Labels of frames: the scores are the logits of one frame, the true class first, the others in order.
         It is the frame with the m-th largest lead of a wrong class, when m wrong frames make a wrong answer.
         Regression: the scores are `tolerance`, and for each output its error with either sign, at the frame
-        where it is largest. Ties are decided by the output itself: the first largest logit.
+        where it is largest. With lengths, targets and outputs (N, T, ...) with the T of x are for the frames,
+        and those of padding are not looked at; any others are for the whole sequence.
+        Ties are decided by the output itself, in its own precision: the first largest logit. The scores have
+        the precision of x.
         """
+        scores, right = self._answered(model, x)
+        return scores.to(x.dtype), right
+
+    def _answered(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.tolerance is None and self.y.ndim == 1 and self.lengths is None:
             scores = logits(model, x)
             return scores, scores.argmax(1) == self.y
         output = self.output(model, x)
         if self.tolerance is not None:
-            return self._errors(output)
+            return self._errors(output, x.shape[1])
         if self.y.ndim == 2:
             return self._frames(output)
         if output.ndim != 2 or len(output) != len(x) or output.shape[1] < 2:
@@ -163,6 +170,21 @@ class Questions:
             return torch.ones(len(self.y), frames, dtype=torch.bool, device=self.y.device)
         return torch.arange(frames, device=self.y.device) < self.lengths[:, None]
 
+    def timed(self, frames: int) -> bool:
+        """Say whether there is a row of targets for each frame.
+
+        Parameters
+        ----------
+        frames : int
+            Frames of the padded sequences.
+
+        Returns
+        -------
+        bool
+            Whether; without lengths nothing is padding, and targets of three or more dimensions are taken so.
+        """
+        return self.y.ndim > 2 if self.lengths is None else self.y.ndim > 1 and self.y.shape[1] == frames
+
     def _frames(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if z.shape[:2] != self.y.shape or z.ndim != 3 or z.shape[2] < 2:
             raise ValueError(
@@ -185,14 +207,15 @@ class Questions:
         scores = ordered.gather(1, frame[..., None].expand(-1, -1, z.shape[2]))[:, 0]
         return scores, wrong.sum(1) <= allowed
 
-    def _errors(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        if len(output) != len(self.y) or output.numel() != self.y.numel():
+    def _errors(self, output: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        wide, wanted = ([n for n in shape[1:] if n != 1] for shape in (output.shape, self.y.shape))
+        if len(output) != len(self.y) or wide != wanted:
             raise ValueError(
                 f"model returns shape {tuple(output.shape)} for targets {tuple(self.y.shape)}; expected the "
-                "same shape"
+                "same shape, dimensions of size 1 aside"
             )
         error = output.reshape(self.y.shape) - self.y
-        timed = error.ndim > 2 or (error.ndim == 2 and self.lengths is not None)
+        timed = self.timed(frames)
         error = error.flatten(2) if timed else error.reshape(len(error), 1, -1)
         tiny = error.abs() <= 1e-3 * (self.tolerance or 0.0)  # where the gradients of both signs would cancel
         below = torch.where(tiny, -error - (self.tolerance or 1.0), -error)

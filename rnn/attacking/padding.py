@@ -35,8 +35,10 @@ def warn_of_padding(bench: Bench) -> None:
     over and over in its place. Nothing is asked of a model that has an argument for lengths, or takes packed
     sequences; a model that draws random numbers is noticed elsewhere, and let be.
     """
+    if bench.lengths is None or bench.packed:
+        return
     takes = length_argument(bench.model)
-    if bench.lengths is None or bench.packed or (takes is not None and takes.certain):
+    if takes is not None and takes.certain:
         return
     padded = (bench.lengths < bench.x.shape[1]).nonzero()[: min(_ASKED, bench.batch), 0]
     if len(padded) == 0 or (takes is not None and takes.required):
@@ -62,7 +64,7 @@ def _judged(questions: Questions, bench: Bench, x: Tensor) -> Tensor:
     output = questions.output(bench.model, x.clone())
     if questions.tolerance is not None:
         output = output.reshape(questions.y.shape)
-    if questions.y.ndim > 1:
+    if questions.timed(x.shape[1]):
         valid = questions.valid(output.shape[1])
         output = output * valid.reshape(*valid.shape, *[1] * (output.ndim - 2))
     return output.flatten(1)
