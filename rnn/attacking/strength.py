@@ -72,7 +72,7 @@ class AttackStrength:
         those = f"of the {self.resisted} examples that stayed right"
         signs = {
             f"{self.flat} {those} met a gradient of exactly 0: something saturates or is rounded, "
-            "try method='square'": self.flat,
+            "try method='square' (--method square)": self.flat,
             f"{self.broken} {those} met NaN or infinite gradients, taken as 0": self.broken,
             f"for {self.stuck} {those} the loss never rose, although the gradient promised it": self.stuck,
             f"{self.missed} {those} are turned by one step along the log-odds": self.missed,
@@ -156,21 +156,21 @@ class Watch:
             self._counts = before
 
     @torch.no_grad()
-    def forward(self, index: Tensor, scores: Tensor, y: Tensor) -> None:
+    def forward(self, index: Tensor, scores: Tensor | None = None, y: Tensor | None = None) -> None:
         """Note a forward pass.
 
         Parameters
         ----------
         index : Tensor of int64, shape (n,)
             The examples.
-        scores : Tensor, shape (n, C)
-            The logits found.
-        y : Tensor of int64, shape (n,)
+        scores : Tensor, shape (n, C), optional
+            The logits found; None at the clean inputs, where no lead has risen.
+        y : Tensor of int64, shape (n,), optional
             True labels.
         """
         self._turn_to(index)
         self._passes[0] += 1
-        if not self._all_rose:
+        if scores is not None and y is not None and not self._all_rose:
             self._rose |= lead(scores.detach(), y).to(self._margins) > self._margins[index]
             self._all_rose = bool(self._rose.all())
 
@@ -304,7 +304,7 @@ class Watched:
         gradient = known.gradient
         if self.fixed is not None:
             gradient = torch.where(self.fixed[0], gradient, 0.0)
-        self.watch.forward(self.index, self.first.scores, self.truth)
+        self.watch.forward(self.index)
         return known._replace(gradient=self.watch.backward(self.index, gradient))
 
 
