@@ -199,6 +199,10 @@ def climb(
     if fewer than 3/4 of the moves since the last checkpoint rose, or if the step was not halved there and the
     best value has not risen since. Examples that are misclassified leave at once.
 
+    In l1 it is weak where one objective is climbed, and a larger first step hardly helps: of 100 inputs of an
+    MLP of 10 features, at budget 1 within bounds, it left 32 right by the cross-entropy and 34 by the ratio,
+    where PGD left 20. In l1 rather take PGD, the targeted one, or "worst".
+
     References
     ----------
     F. Croce and M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse

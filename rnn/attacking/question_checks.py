@@ -127,7 +127,7 @@ def checked_labels(y: Any, x: Tensor, lengths: Tensor | None, *, sequences: bool
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise TypeError(
             f"y has dtype {labels.dtype}; expected whole numbers, the true labels: y.long()"
-            + (", or for regression pass tolerance=" if sequences else "")
+            + (", or for regression pass tolerance= (--tolerance)" if sequences else "")
         )
     framed = sequences and x.ndim > 2
     if labels.shape != (len(x),) and not (framed and labels.shape == x.shape[:2]):
