@@ -220,6 +220,7 @@ def test_a_sign_counts_from_two_percent_on() -> None:
         assert dataclasses.replace(none, **{name: 2}).signs == ()
         (sign,) = dataclasses.replace(none, **{name: 3}).signs
         assert " 3 " in f" {sign} "
+        assert ("try method='square' (--method square)" in sign) == (name == "flat")
     assert dataclasses.replace(none, unsteady=2).signs == ()
     assert "answers 3 clean inputs" in dataclasses.replace(none, unsteady=3).signs[0]
     assert dataclasses.replace(none, once=8, repeats=4).signs == ()
