@@ -186,6 +186,7 @@ def robustness(
     lengths: ArrayLike | None = None,
     tolerance: float | None = None,
     wrong_share: float = 0.0,
+    repeats: int = 1,
     rng: int | np.random.Generator = 0,
     batch_size: int | None = None,
     level: float = 0.95,
@@ -210,6 +211,9 @@ def robustness(
         Range of valid inputs; None does not clip.
     frames, lengths, tolerance, wrong_share
         See `attack`.
+    repeats : int
+        How often each attack is made at each budget, every time with other random numbers; the rounds that
+        the record counts are those of the first time.
     rng : int or numpy.random.Generator
         Determines random numbers.
     batch_size : int, optional
@@ -265,6 +269,7 @@ def robustness(
         tolerance=tolerance,
         wrong_share=wrong_share,
     )
+    whole_number(repeats, "repeats")
     random = generator(rng)
     with undisturbed(model, random):
         first = first_look(bench, _losses(chosen, sizes, frames))
@@ -278,7 +283,7 @@ def robustness(
             for m, (name, built) in enumerate(chosen.items()):
                 alive = minimal.isinf().nonzero()[:, 0]
                 method = _usable(stage, alive, name, built)[1]
-                outcome = stage.run(method, alive)
+                outcome = repeated(stage, method, alive, repeats).outcome
                 turned = ~outcome.right & minimal.isinf()
                 minimal[turned] = size
                 counts[:, b, m] = int(turned.sum()), outcome.turned[-1], method.rounds

@@ -500,6 +500,16 @@ def test_a_curve_of_one_budget_is_one_attack() -> None:
     np.testing.assert_array_equal(curve.minimal_budget <= 0.1, result.success)
 
 
+def test_repeats_of_a_curve_find_more_and_are_those_of_an_attack() -> None:
+    chosen = {"methods": ["noise-uniform"], "norm": "linf", "budgets": [0.3], "bounds": BOUNDS, "rng": 7}
+    once, often = (robustness(trained("tanh"), X, Y, repeats=repeats, **chosen) for repeats in (1, 6))
+    assert (often.minimal_budget <= once.minimal_budget).all()
+    assert often.queries.sum() > 3 * once.queries.sum()
+    with pytest.warns(AccuracyWarning, match="by only one of 6 repeats"):
+        result = run("tanh", X, Y, method="noise-uniform", budget=0.3, rng=7, repeats=6)
+    np.testing.assert_array_equal(often.minimal_budget <= 0.3, result.success)
+
+
 def test_intervals_are_those_of_wilson() -> None:
     model, x, y = linear(0.3)
     x, y = x.repeat(10, 1), y.repeat(10)
@@ -619,6 +629,7 @@ def test_bad_input_is_refused(changes: dict[str, Any], error: type[Exception], m
         ({"budgets": []}, ValueError, "budgets is empty"),
         ({"budgets": [0.1, -1]}, ValueError, r"budgets is -1\.0"),
         ({"norm": "l0"}, ValueError, "norm is 'l0'"),
+        ({"repeats": 0}, ValueError, "repeats is 0"),
         ({"level": 95}, ValueError, "level is 95; expected a coverage between 0 and 1"),
     ],
 )

@@ -32,11 +32,13 @@ def robustness_bracket(
     certify: bool = False,
     bounds: tuple[float, float] | None = None,
     frames: str = "all",
+    lengths: ArrayLike | None = None,
+    tolerance: float | None = None,
+    wrong_share: float = 0.0,
     rng: int | np.random.Generator = 0,
     batch_size: int | None = None,
     level: float = 0.95,
     progress: Callable[[int, int], None] | None = None,
-    **asked: Any,
 ) -> RobustnessBracket:
     """Accuracy under several attacks, each alone and all together, and the share proven robust beside it.
 
@@ -63,6 +65,12 @@ def robustness_bracket(
         Range of valid inputs; None does not clip.
     frames : {"all", "each", "worst"}
         What a budget is for; see `rnn.attack`.
+    lengths : array_like of int, shape (N,), optional
+        Frames of each padded sequence; None where all count.
+    tolerance : float, optional
+        Regression: the largest error that is right.
+    wrong_share : float
+        Labels of frames: an answer is wrong when more than this share of its frames is.
     rng : int or numpy.random.Generator
         Determines random numbers; a seed is used for each attack anew.
     batch_size : int, optional
@@ -71,8 +79,6 @@ def robustness_bracket(
         Coverage of the intervals, between 0 and 1.
     progress : callable, optional
         Is called as ``progress(done, total)`` before and after each attack, and the proof.
-    **asked
-        `lengths`, `tolerance`, `wrong_share`: see `rnn.attack`.
 
     Returns
     -------
@@ -113,7 +119,8 @@ def robustness_bracket(
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x is a {type(x).__name__}; expected a tensor: padded sequences, with lengths=")
-    question = dict(asked) | {"norm": norm, "bounds": bounds, "frames": frames, "batch_size": batch_size}
+    question: dict[str, Any] = {"norm": norm, "bounds": bounds, "frames": frames, "batch_size": batch_size}
+    question |= {"lengths": lengths, "tolerance": tolerance, "wrong_share": wrong_share}
     often: dict[str, Any] = {} if whole_number(repeats, "repeats") == 1 else {"repeats": repeats}
     named = dict(methods) if isinstance(methods, Mapping) else methods
     sizes = _checked_budgets(budgets)
