@@ -348,6 +348,28 @@ def test_records_are_saved_and_read(tmp_path: object) -> None:
         WeightRobustness.load(tmp_path / "damaged.npz")
 
 
+def test_by_default_what_applies_is_done_and_the_rest_is_said(tmp_path: object) -> None:
+    few = {"sizes": [0.1], "draws": 2, "steps": 2}
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    mlp = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 4))
+    y = mlp(x).argmax(1)
+    found = weight_robustness(mlp, x, y, **few)
+    assert set(found.kinds) == {*WEIGHT_PERTURBATIONS} - {"pseudospectral"}
+    assert found.left_out.tolist() == ["pseudospectral: 0.weight is 5 x 3, not square"]
+    assert str(found).endswith("; left out pseudospectral: 0.weight is 5 x 3, not square")
+    found.save(tmp_path / "found.npz")
+    assert WeightRobustness.load(tmp_path / "found.npz").left_out.tolist() == found.left_out.tolist()
+    with pytest.raises(ValueError, match="weight is 5 x 3; expected square matrices"):
+        weight_robustness(mlp, x, y, kinds=WEIGHT_PERTURBATIONS, **few)
+    with torch.no_grad():
+        mlp[0].weight.mul_(1e6)
+    left_out = weight_robustness(mlp, x, mlp(x).argmax(1), **few).left_out.tolist()
+    assert "float16: 0.weight lies in a tensor with entries beyond the largest number of float16" in left_out
+    square = weight_robustness(network(), *data(network(), 10), **few)
+    assert set(square.kinds) == {*WEIGHT_PERTURBATIONS}
+    assert square.left_out.tolist() == []
+
+
 def test_refusals() -> None:
     model = network("tanh")
     x, y = data(model)

@@ -35,7 +35,7 @@ def weight_robustness(
     x: Tensor | PackedSequence,
     y: Tensor | ArrayLike,
     *,
-    kinds: Iterable[str] = WEIGHT_PERTURBATIONS,
+    kinds: Iterable[str] | None = None,
     sizes: Iterable[float] = (0.01, 0.03, 0.1, 0.3),
     shares: Iterable[float] = (0.3, 0.6, 0.9),
     matrices: Iterable[str] | None = None,
@@ -61,7 +61,8 @@ def weight_robustness(
     y : Tensor or array_like
         True labels (N,), 0 to C - 1; labels of frames (N, T); or, with `tolerance`, targets (N, ...).
     kinds : iterable of str, optional
-        Some of those in the notes; by default all.
+        Some of those in the notes; by default all that can be made of these matrices: what cannot is in
+        `left_out` of the record, with the reason.
     sizes : iterable of float, optional
         ‖E‖₂ / ‖W‖₂ of the kinds "gaussian", "gradient" and "pseudospectral"; sorted, repeated ones once.
     shares : iterable of float, optional
@@ -135,7 +136,8 @@ def weight_robustness(
     >>> bool(found.accuracy[1] <= found.accuracy[0] <= found.clean_accuracy)
     True
     """
-    wanted = _several(kinds, "kinds", lambda kind: one_of(kind, "kinds", WEIGHT_PERTURBATIONS))
+    asked_for = WEIGHT_PERTURBATIONS if kinds is None else kinds
+    wanted = _several(asked_for, "kinds", lambda kind: one_of(kind, "kinds", WEIGHT_PERTURBATIONS))
     norms = sorted(_several(sizes, "sizes", lambda size: non_negative(size, "sizes")))
     parts = sorted(_several(shares, "shares", _share))
     whole_number(draws, "draws", least=2)
@@ -145,6 +147,10 @@ def weight_robustness(
     random = generator(rng)
     twin = plain_twin(model)
     slots = weight_slots(twin, matrices)
+    obstacles = (
+        {kind: reason for kind in wanted if (reason := _obstacle(slots, kind))} if kinds is None else {}
+    )
+    wanted = [kind for kind in wanted if kind not in obstacles]
     asked = {"lengths": lengths, "tolerance": tolerance, "wrong_share": wrong_share}
     bench = checked_bench(twin, _wide(x), y, None, batch_size, sequences=True, **asked)
     judge = _Judge(bench, slots)
@@ -161,7 +167,9 @@ def weight_robustness(
             values = parts if kind == "pruning" else norms
             found = _outcomes(judge, kind, values, noise, steps)
             rows += [(kind, size, outcomes) for size, outcomes in zip(values, found, strict=True)]
-    return _record(rows, clean, slots, draws, len(bench.x), float(level))
+    record = _record(rows, clean, slots, draws, len(bench.x), float(level))
+    left_out = [f"{kind}: {reason}" for kind, reason in obstacles.items()]
+    return dataclasses.replace(record, left_out=np.array(left_out, dtype=np.str_))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -223,6 +231,16 @@ def _directions(slots: Sequence[WeightSlot], random: np.random.Generator) -> lis
 
 def _scaled(units: Sequence[Tensor], norms: Sequence[float], size: float) -> list[Tensor]:
     return [size * norm * unit for unit, norm in zip(units, norms, strict=True)]
+
+
+def _obstacle(slots: Sequence[WeightSlot], kind: str) -> str:
+    """Say why a kind cannot be made of these matrices; empty if it can."""
+    for slot in slots:
+        if kind == "pseudospectral" and slot.matrix.shape[0] != slot.matrix.shape[1]:
+            return f"{slot.name} is {' x '.join(map(str, slot.matrix.shape))}, not square"
+        if kind in NUMBER_FORMATS and not np.isfinite(nearest(slot.tensor.cpu().numpy(), kind)[0]).all():
+            return f"{slot.name} lies in a tensor with entries beyond the largest number of {kind}"
+    return ""
 
 
 def _extremal(slots: Sequence[WeightSlot], norms: Sequence[float], size: float) -> list[Tensor]:

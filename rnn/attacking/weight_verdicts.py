@@ -46,6 +46,8 @@ class WeightRobustness(Record):
         Number of draws of the noise, and of examples.
     level : float
         Coverage of the intervals.
+    left_out : ndarray of str
+        Kinds that were not asked for by name and cannot be made, each with the reason.
     """
 
     kinds: NDArray[np.str_]
@@ -65,6 +67,7 @@ class WeightRobustness(Record):
     draws: int
     examples: int
     level: float
+    left_out: NDArray[np.str_] = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.str_))
 
     def curve(self, kind: str) -> tuple[Floats, Floats]:
         """Give sizes and accuracies of one kind.
@@ -110,7 +113,7 @@ class WeightRobustness(Record):
         return (
             f"WeightRobustness of {len(self.matrices)} {noun} on {self.examples} examples: clean accuracy "
             f"{self.clean_accuracy:.1%}, lowest {self.accuracy[worst]:.1%} by {self.kinds[worst]} at "
-            f"{self.sizes[worst]:.3g}"
+            f"{self.sizes[worst]:.3g}" + "".join(f"; left out {reason}" for reason in self.left_out)
         )
 
     __repr__ = __str__
