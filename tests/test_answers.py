@@ -79,6 +79,7 @@ def test_a_batch_of_lengths_is_attacked_as_each_sequence_alone(form: str, norm: 
         assert not result.perturbed[i, n:].any()
 
 
+@pytest.mark.filterwarnings("ignore:apgd-ce at l1")
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("method", ["pgd", "apgd-ce", "fab", "square", "noise-gaussian", "worst"])
 def test_padding_is_never_moved(method: str, norm: str) -> None:

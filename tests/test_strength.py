@@ -345,3 +345,17 @@ def test_a_later_frame_that_cannot_move_earlier_answers_is_no_flat_gradient(scal
     flat = "met a gradient of exactly 0"
     assert (flat in str(found.strength)) == (scale > 1)
     assert any(flat in str(one.message) for one in caught) == (scale > 1)
+
+
+def test_apgd_on_one_loss_is_weak_in_l1() -> None:
+    given: dict[str, Any] = {"norm": "l1", "bounds": DIGITS.bounds}
+    with pytest.warns(AccuracyWarning, match="met APGD on one loss only, which is weak in l1: take 'pgd'"):
+        found = attack(MODEL, X[:20], Y[:20], method="apgd-ce", budget=0.01, steps=2, **given)
+    assert found.strength.sparse == found.strength.resisted > 0
+    options = {"apgd-ce": {"steps": 2}, "apgd-dlr": {"steps": 2}}
+    with pytest.warns(AccuracyWarning, match="weak in l1"):
+        curve = robustness(MODEL, X[:20], Y[:20], methods=options, budgets=[0.0, 0.01], **given)
+    assert [one.sparse > 0 for one in curve.strengths] == [False, True]
+    curve = robustness(MODEL, X[:20], Y[:20], methods=options | {"pgd": {}}, budgets=[0.01], **given)
+    assert curve.strengths[0].sparse == 0
+    assert attack(MODEL, X[:20], Y[:20], method="apgd-ce", budget=0.0, **given).strength.sparse == 0

@@ -47,6 +47,8 @@ class AttackStrength:
         Examples that just one of several repeats turned.
     unsteady : int
         Examples whose clean scores differ between two passes: the model draws random numbers, or remembers.
+    sparse : int
+        Examples that only APGD on one loss was tried on, in l1, where it is weak.
     """
 
     attacked: int
@@ -60,6 +62,7 @@ class AttackStrength:
     repeats: int = 1
     once: int = 0
     unsteady: int = 0
+    sparse: int = 0
 
     @property
     def signs(self) -> tuple[str, ...]:
@@ -85,6 +88,8 @@ class AttackStrength:
             else 0,
             f"asked twice, the model answers {self.unsteady} clean inputs with different scores: it draws "
             "random numbers or remembers, so that the verdict is one draw of many": self.unsteady,
+            f"{self.sparse} {those} met APGD on one loss only, which is weak in l1: take 'pgd', 'apgd-t' or "
+            "'worst'": self.sparse,
         }
         return tuple(sign for sign, count in signs.items() if count > _NOTICED * self.attacked)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
@@ -101,6 +102,7 @@ class AttackResult(Record):
             repeats=max(len(self.robust_counts), 1),
             once=int((self.times == 1).sum()) if len(self.robust_counts) > 1 and resisted else 0,
             unsteady=int(self.unsteady.sum()),
+            sparse=resisted if self.budget > 0 and _is_sparse(self.norm, [self.method]) else 0,
         )
 
     @property
@@ -250,6 +252,7 @@ class RobustnessCurve(Record):
                     rounds=int(self.rounds[most]),
                     last=int(lasts[most]),
                     unsteady=self.unsteady,
+                    sparse=resisted if budget > 0 and _is_sparse(self.norm, self.methods) else 0,
                 )
             )
         return tuple(found)
@@ -261,3 +264,8 @@ class RobustnessCurve(Record):
         return f"Robust accuracy ({self.norm}, {worst}): {points}; clean {self.clean_accuracy:.1%}"
 
     __repr__ = __str__
+
+
+def _is_sparse(norm: str, methods: Iterable[str]) -> bool:
+    """Whether only APGD on one loss was tried in l1, where the steps that help are sparse."""
+    return norm == "l1" and {*map(str, methods)} <= {"apgd-ce", "apgd-dlr"}
