@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random as python_random
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,10 +169,10 @@ def undisturbed(model: nn.Module, random: np.random.Generator) -> Iterator[None]
     Parameters
     ----------
     model : nn.Module
-        The model; its modes, requires_grad flags, gradients and buffers come back, as does torch's random
-        state, whatever is raised inside. During the call no other thread should use it.
+        The model; its modes, requires_grad flags, gradients and buffers come back, as do the random states
+        of torch, NumPy and Python, whatever is raised inside. During the call no other thread should use it.
     random : numpy.random.Generator
-        Seeds what a model draws in its forward pass.
+        Seeds what a model draws from torch in its forward pass.
 
     Yields
     ------
@@ -183,32 +184,47 @@ def undisturbed(model: nn.Module, random: np.random.Generator) -> Iterator[None]
     cuDNN is off for models with recurrent layers: it cannot differentiate them in evaluation mode.
     """
     wanted = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    buffers = [(module, dict(module._buffers), _copies(module)) for module in model.modules()]
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else contextlib.nullcontext()
+    drawn, cudnn = (np.random.get_state(), python_random.getstate()), torch.backends.cudnn.enabled  # noqa: NPY002
+    seed = int(random.integers(2**31))
     try:
-        with (
-            torch.inference_mode(False),
-            seeded(model, int(random.integers(2**31))),
-            in_mode(model, training=False),
-            cudnn,
-        ):
+        with torch.inference_mode(False), seeded(model, seed), in_mode(model, training=False):
+            torch.backends.cudnn.enabled = cudnn and not recurrent
             for parameter, _, _ in wanted:
                 parameter.requires_grad_(False)
             yield
     finally:
+        torch.backends.cudnn.enabled = cudnn
+        np.random.set_state(drawn[0])  # noqa: NPY002
+        python_random.setstate(drawn[1])
         for parameter, flag, gradient in wanted:
             parameter.requires_grad_(flag)
             parameter.grad = gradient
-        for module, name, buffer, content in buffers:
-            module._buffers[name] = buffer
-            if not torch.equal(buffer, content):
-                buffer.copy_(content)
+        _restore(buffers)
+
+
+_Buffers = list[tuple[nn.Module, dict[str, Tensor | None], dict[str, Tensor]]]
+
+
+def _copies(module: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in module._buffers.items() if buffer is not None}
+
+
+def _restore(buffers: _Buffers) -> None:
+    """Give each module its buffers of before, and those alone, whatever one of them does."""
+    for module, before, contents in buffers:
+        module._buffers.clear()
+        module._buffers.update(before)
+        for name, content in contents.items():
+            buffer = module._buffers[name]
+            assert buffer is not None
+            try:
+                with torch.no_grad():
+                    if buffer.layout != torch.strided or not torch.equal(buffer, content):
+                        buffer.copy_(content)
+            except RuntimeError:  # an unusual kind of tensor that cannot be written to
+                module._buffers[name] = content
 
 
 def checked_bounds(bounds: Any) -> tuple[float, float] | None:
