@@ -7,7 +7,7 @@ from torch import nn
 from rnn.attacking.corruptions import FramesDropped, FramesRepeated, FramesShifted
 from rnn.attacking.objectives import Objective
 from rnn.attacking.threats import Threat
-from rnn.harness import attack
+from rnn.harness import attack, robustness
 
 THREAT = Threat("l2", 0.1, None)
 
@@ -25,7 +25,7 @@ def corrupted(kind: type, x: torch.Tensor, turn: int = 0, seed: int = 1, **optio
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_dropped_frames_are_zero_and_the_others_as_they_were(count: int) -> None:
     x = frames()
-    result = corrupted(FramesDropped, x, frames=count)
+    result = corrupted(FramesDropped, x, count=count)
     gone = (result == 0).all(2)
     assert gone.sum(1).eq(count).all()
     assert torch.equal(result[~gone], x[~gone])
@@ -35,7 +35,7 @@ def test_dropped_frames_are_zero_and_the_others_as_they_were(count: int) -> None
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_repeated_frames_are_those_before_them(count: int) -> None:
     x = frames()
-    result = corrupted(FramesRepeated, x, frames=count)
+    result = corrupted(FramesRepeated, x, count=count)
     changed = (result != x).any(2)
     assert changed.sum(1).eq(count).all()
     assert not changed[:, 0].any()
@@ -45,7 +45,7 @@ def test_repeated_frames_are_those_before_them(count: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_shifted_sequences_come_late_then_early(count: int) -> None:
     x = frames()
-    late, early = (corrupted(FramesShifted, x, turn=turn, frames=count) for turn in (0, 1))
+    late, early = (corrupted(FramesShifted, x, turn=turn, count=count) for turn in (0, 1))
     assert torch.equal(late[:, count:], x[:, :-count])
     assert torch.equal(early[:, :-count], x[:, count:])
     for t in range(count):
@@ -55,7 +55,7 @@ def test_shifted_sequences_come_late_then_early(count: int) -> None:
 
 def test_sequences_of_numbers_are_frames_too() -> None:
     x = frames()[:, :, 0]
-    assert (corrupted(FramesDropped, x, frames=2) == 0).sum(1).eq(2).all()
+    assert (corrupted(FramesDropped, x, count=2) == 0).sum(1).eq(2).all()
     assert torch.equal(corrupted(FramesShifted, x)[:, 1:], x[:, :-1])
 
 
@@ -73,12 +73,25 @@ def test_the_budget_cuts_what_is_beyond_it(method: str) -> None:
     assert torch.equal(whole.perturbed, parts.perturbed)
 
 
+@pytest.mark.parametrize("method", ["frames-dropped", "frames-repeated", "frames-shifted"])
+def test_how_many_frames_is_told_beside_what_the_budget_is_for(method: str) -> None:
+    x = frames(20)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(18, 3))
+    y = model(x).argmax(1)
+    for over in ("all", "each"):
+        result = attack(model, x, y, method=method, norm="l2", budget=100.0, frames=over, count=3)
+        moved = (result.perturbed != x).any(2).sum(1)
+        assert moved.min() >= (5 if method == "frames-shifted" else 3)
+        curve = robustness(model, x, y, methods={method: {"count": 3}}, norm="l2", budgets=[100], frames=over)
+        assert ((curve.minimal_budget == 100) == result.fooled).all()
+
+
 def test_options_and_too_many_frames() -> None:
     assert (FramesDropped(rounds=4).rounds, FramesRepeated().rounds, FramesShifted().rounds) == (4, 1, 2)
     for kind, most in ((FramesDropped, 6), (FramesRepeated, 5), (FramesShifted, 5)):
-        with pytest.raises(ValueError, match="frames is 0"):
-            kind(frames=0)
-        with pytest.raises(ValueError, match=f"frames is 7; expected at most {most}, for x has shape"):
-            corrupted(kind, frames(), frames=7)
+        with pytest.raises(ValueError, match="count is 0"):
+            kind(count=0)
+        with pytest.raises(ValueError, match=f"count is 7; expected at most {most}, for x has shape"):
+            corrupted(kind, frames(), count=7)
     with pytest.raises(ValueError, match="rounds is 0"):
         FramesDropped(rounds=0)

@@ -18,7 +18,7 @@ class FramesDropped:
 
     Attributes
     ----------
-    frames : int
+    count : int
         How many frames of each sequence, along the first dimension after the batch.
     rounds : int
         Independent draws; 1 measures the corruption, more look for an unlucky one.
@@ -36,17 +36,17 @@ class FramesDropped:
     the norm of the whole corruption only a part of it is left; give a budget beyond it to have all.
     """
 
-    frames: int = 1
+    count: int = 1
     rounds: int = 1
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check(self.frames, self.rounds)
+        _check(self.count, self.rounds)
 
     def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
         """Give corrupted inputs; the model is not asked."""
         del objective, threat, turn
-        return _replaced(x, torch.zeros_like(x), noise, self.frames, first=0)
+        return _replaced(x, torch.zeros_like(x), noise, self.count, first=0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class FramesRepeated:
 
     Attributes
     ----------
-    frames : int
+    count : int
         How many frames of each sequence; the first has none before it and stays.
     rounds : int
         Independent draws; 1 measures the corruption, more look for an unlucky one.
@@ -72,17 +72,17 @@ class FramesRepeated:
     As of `FramesDropped`, the budget cuts the proposal only in the harness.
     """
 
-    frames: int = 1
+    count: int = 1
     rounds: int = 1
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check(self.frames, self.rounds)
+        _check(self.count, self.rounds)
 
     def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
         """Give corrupted inputs; the model is not asked."""
         del objective, threat, turn
-        return _replaced(x, x.roll(1, dims=1), noise, self.frames, first=1)
+        return _replaced(x, x.roll(1, dims=1), noise, self.count, first=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class FramesShifted:
 
     Attributes
     ----------
-    frames : int
+    count : int
         By how many frames.
 
     Raises
@@ -106,11 +106,11 @@ class FramesShifted:
     As of `FramesDropped`, the budget cuts the proposal only in the harness.
     """
 
-    frames: int = 1
+    count: int = 1
 
     def __post_init__(self) -> None:
         """Check the option."""
-        whole_number(self.frames, "frames")
+        whole_number(self.count, "count")
 
     @property
     def rounds(self) -> int:
@@ -120,30 +120,30 @@ class FramesShifted:
     def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
         """Give shifted inputs; the model is not asked."""
         del objective, threat, noise
-        steps = _frames_of(x, self.frames, first=1)
-        moved = torch.arange(steps, device=x.device) + (-self.frames if turn == 0 else self.frames)
+        steps = _frames_of(x, self.count, first=1)
+        moved = torch.arange(steps, device=x.device) + (-self.count if turn == 0 else self.count)
         return x[:, moved.clamp(0, steps - 1)]
 
 
-def _check(frames: int, rounds: int) -> None:
-    whole_number(frames, "frames")
+def _check(count: int, rounds: int) -> None:
+    whole_number(count, "count")
     whole_number(rounds, "rounds")
 
 
-def _frames_of(x: Tensor, frames: int, *, first: int) -> int:
+def _frames_of(x: Tensor, count: int, *, first: int) -> int:
     steps = x.shape[1]
-    if frames > steps - first:
+    if count > steps - first:
         raise ValueError(
-            f"frames is {frames}; expected at most {steps - first}, for x has shape {tuple(x.shape)} and so "
+            f"count is {count}; expected at most {steps - first}, for x has shape {tuple(x.shape)} and so "
             f"{steps} frames; take fewer"
         )
     return steps
 
 
-def _replaced(x: Tensor, other: Tensor, noise: Tensor, frames: int, *, first: int) -> Tensor:
+def _replaced(x: Tensor, other: Tensor, noise: Tensor, count: int, *, first: int) -> Tensor:
     """Take random frames from `other`, from number `first` on."""
-    steps = _frames_of(x, frames, first=first)
+    steps = _frames_of(x, count, first=first)
     draw = noise.reshape(len(x), steps, -1).sum(2)[:, first:]
-    chosen = first + draw.topk(frames, dim=1).indices
+    chosen = first + draw.topk(count, dim=1).indices
     mask = torch.zeros(len(x), steps, dtype=torch.bool, device=x.device).scatter(1, chosen, True)
     return torch.where(mask.view(len(x), steps, *[1] * (x.ndim - 2)), other, x)
