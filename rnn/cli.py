@@ -109,3 +109,6 @@ def _common(
 for _verb in _VERBS:
     app.command()(_verb)
 app.add_typer(study, name="study")
+
+if __name__ == "__main__":
+    main()

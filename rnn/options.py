@@ -25,7 +25,11 @@ Quick = Annotated[
 Epsilon = Annotated[float, typer.Option(help="Level of the pseudospectra, in the units of the weights.")]
 Largest = Annotated[int, typer.Option(help="Above this order only bounds of the norm.", metavar="N")]
 Data = Annotated[
-    str | None, typer.Option(help="Sequences to run: a .npy file, or the name of a task.", metavar="FILE.npy")
+    str | None,
+    typer.Option(
+        help="Sequences to run: a .npy file, x (and lengths) in a .npz file, or the name of a task.",
+        metavar="FILE.npy",
+    ),
 ]
 Model = Annotated[
     str | None,

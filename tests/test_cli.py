@@ -309,6 +309,7 @@ def test_attack_prints_what_the_harness_finds(spectra: Here, model: Path) -> Non
     code, out, error = spectra("attack", model, *options, "--json", "-")
     assert (code, error) == (0, "")
     content = json.loads(out)
+    assert (content["tolerance"], content["wrong_share"]) == (None, 0)
     clean, attacked = content["rows"]
     task = load_task("digits")
     trained = load_checkpoint(model).model
@@ -404,6 +405,48 @@ class Masked(nn.Module):
 """
 
 
+def _check_other_verbs(spectra: Here, network: object) -> None:
+    """Kicks and diagnosis of that network take the same file."""
+    import torch
+
+    from rnn.motion.kicks import state_kicks
+
+    own = ("own.pt", "--model", "own_networks:Masked", "--data")
+    code, out, error = spectra("kicks", *own, "own.npz", "--size", "0.1", "--draws", 2, "--json", "-")
+    assert code == 0, error
+    with np.load("own.npz") as arrays:
+        given = torch.from_numpy(arrays["x"]).float(), torch.from_numpy(arrays["lengths"])
+    found = state_kicks(network, given, size=0.1, draws=2)
+    assert json.loads(out)["rows"][1]["distances"] == np.median(found.distances[2], axis=0).tolist()
+    code, out, error = spectra("diagnose", *own, "own.npz", "--quick", "--json", "-")
+    assert code == 0, error
+    json.loads(out)
+    for verb in ("kicks", "diagnose"):
+        code, _, error = spectra(verb, *own, "long.npz")
+        assert code == 2
+        assert "lengths spans 6 to 10" in error
+
+
+def test_kicks_and_diagnose_of_a_bare_layer_take_lengths(
+    spectra: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    layer = torch.nn.GRU(3, 4, batch_first=True)
+    torch.save(layer.state_dict(), "gru.pt")
+    np.savez("own.npz", x=np.random.default_rng(0).standard_normal((6, 5, 3)), lengths=[5, 3, 4, 5, 2, 5])
+    code, out, error = spectra("kicks", "gru.pt", "--data", "own.npz", "--draws", 2)
+    assert code == 0, error
+    assert "6 trajectories, 5 steps" in out
+    code, out, error = spectra("diagnose", "gru.pt", "--data", "own.npz", "--quick")
+    assert code == 0, error
+    (tmp_path / "own_alone.py").write_text("import torch\ndef build():\n    return torch.nn.GRU(3, 4)\n")
+    said = spectra.refusal("kicks", "gru.pt", "--model", "own_alone:build", "--data", "own.npz")
+    sys.modules.pop("own_alone", None)
+    assert "hold lengths, but the forward of a GRU takes x alone" in said
+
+
 def test_attack_on_a_network_of_ones_own(
     spectra: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -461,6 +504,7 @@ def test_attack_on_a_network_of_ones_own(
     code, _, error = spectra(*common, "own.npz", *options, "--bounds", "0,1")
     assert code == 2
     assert "outside bounds" in error
+    _check_other_verbs(spectra, network)
     assert "is no checkpoint of `spectra train`" in spectra.refusal("attack", "own.pt")
     assert "--model is only used with --data" in spectra.refusal("attack", "own.pt", "--model", "a:b")
 
@@ -531,7 +575,13 @@ def test_universal_tells_what_the_search_found(spectra: Here, model: Path, tmp_p
         load_checkpoint(model).model, task.x_test[:60], task.y_test[:60], norm="linf", budget=0.2,
         bounds=task.bounds, epochs=2, starts=1, rng=3,
     )  # fmt: skip
-    searched, held_out = json.loads(out)["rows"]
+    content = json.loads(out)
+    assert content["command"].startswith("spectra universal")
+    assert content["examples"] == 60
+    right = found.clean_correct.sum() + found.test_clean_correct.sum()
+    assert content["clean_accuracy"] == right / 60
+    assert (content["tolerance"], content["wrong_share"], content["bounds"]) == (None, 0, [0, 1])
+    searched, held_out = content["rows"]
     assert searched["fooling_rate"] == found.fooling_rate
     assert held_out["fooling_rate"] == found.test_fooling_rate
     assert [held_out["lower"], held_out["upper"]] == found.test_interval.tolist()
@@ -583,6 +633,8 @@ def test_perturb_prints_what_weight_robustness_finds(spectra: Here, model: Path,
     assert [row["accuracy"] for row in content["rows"]] == found.accuracy.tolist()
     assert [row["size"] for row in content["rows"]] == found.sizes.tolist()
     assert content["clean_accuracy"] == found.clean_accuracy
+    assert content["command"].startswith("spectra perturb")
+    assert (content["tolerance"], content["wrong_share"], content["seed"]) == (None, 0, 0)
     assert WeightRobustness.load(record).accuracy.tolist() == found.accuracy.tolist()
     code, table, _ = spectra("perturb", model, *options)
     assert code == 0
@@ -613,6 +665,20 @@ def test_perturb_refuses_bad_options(
     assert words in spectra.refusal("perturb", model, *options)
 
 
+def test_perturb_help_names_every_kind(spectra: Here) -> None:
+    from rnn.attacking.weight_perturbations import WEIGHT_PERTURBATIONS
+
+    _, out, _ = spectra("perturb", "--help")
+    assert all(kind in out for kind in WEIGHT_PERTURBATIONS)
+    assert "…" not in out.partition("--size")[0]
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "rnn.cli", "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("spectra-rnn ")
+
+
 def test_kicks_are_told_and_drawn(spectra: Here, model: Path, tmp_path: Path) -> None:
     figure = tmp_path / "k.png"
     options = ("--size", "0.1,1", "--at", 2, "--examples", 6, "--draws", 2)
@@ -621,7 +687,20 @@ def test_kicks_are_told_and_drawn(spectra: Here, model: Path, tmp_path: Path) ->
     assert len(re.findall("size 0.1 before step 2, 6 trajectories", out)) == 1
     assert len(re.findall("size 1 before step 2, 6 trajectories", out)) == 1
     assert figure.read_bytes().startswith(b"\x89PNG")
+    code, out, error = spectra("kicks", model, *options, "--json", "-")
+    assert (code, error) == (0, "")
+    content = json.loads(out)
+    assert content["command"].startswith("spectra kicks")
+    assert [(row["kind"], row["size"]) for row in content["rows"]] == [
+        (kind, size) for size in (0.1, 1.0) for kind in ("random", "worst", "mean-jacobian")
+    ]
+    assert {len(row["distances"]) for row in content["rows"]} == {len(content["norms"])} == {7}
+    assert all(0 <= row["changed"] <= 1 for row in content["rows"])
+    code, out, _ = spectra("kicks", model, *options, "--json", tmp_path / "k.json")
+    assert out.endswith(f"json: {tmp_path / 'k.json'}\n")
+    assert json.loads((tmp_path / "k.json").read_text())["rows"] == content["rows"]
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2, 4, 8)))
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 4, 8)), lengths=[4, 3])
     code, out, _ = spectra("kicks", model, "--size", "0.1", "--data", tmp_path / "x.npy", "--draws", 2)
     assert code == 0
     assert "2 trajectories, 4 steps" in out
@@ -632,6 +711,10 @@ def test_kicks_are_told_and_drawn(spectra: Here, model: Path, tmp_path: Path) ->
         (("--at", "9"), "at is 9"),
         (("--draws", "0"), "draws is 0"),
         (("--data", "moons"), "data is 'moons'"),
+        (
+            ("--data", tmp_path / "x.npz"),
+            "hold lengths that differ, but a RecurrentClassifier is unrolled by its step",
+        ),
         (("--out", tmp_path / "k.svg"), "ends in .png"),
     ):
         assert words in spectra.refusal("kicks", model, *arguments)

@@ -305,6 +305,7 @@ ORDER = [
     "rnn.verbs",
     "rnn.verbs.needs",
     "rnn.verbs.texts",
+    "rnn.verbs.padded",
     "rnn.verbs.interrupts",
     "rnn.verbs.demo",
     "rnn.verbs.pseudospectrum",

@@ -51,13 +51,8 @@ def attack(
     methods = settings(option or [], names(method, "--method"))
     limits = None if bounds in (None, "none") else numbers(bounds, "--bounds")
     wanted: dict[str, Any] = {"norm": norm, "budgets": numbers(budget, "--budget"), "frames": frames}
-    wanted |= {
-        "repeats": repeats,
-        "certify": certify,
-        "wrong_share": wrong_share,
-        "rng": seed,
-        "batch_size": batch_size,
-    }
+    wanted |= {"repeats": repeats, "certify": certify, "wrong_share": wrong_share}
+    wanted |= {"rng": seed, "batch_size": batch_size}
     need_extra()
 
     import torch
@@ -76,6 +71,7 @@ def attack(
         )
     about: dict[str, Any] = {"command": command_line(), "network": checkpoint.name, "data": judged.name}
     about |= {"methods": methods, "seed": seed, "bounds": wanted["bounds"]}
+    about |= {"tolerance": wanted["tolerance"], "wrong_share": wrong_share}
     if json_file is not None and not to_stdout:
         write_whole(json_file, found.to_json(about))
     if out is not None:

@@ -12,6 +12,7 @@ import typer
 from rnn import options
 from rnn.terminal import print_records, printable, progress_of
 from rnn.verbs.needs import need_extra
+from rnn.verbs.padded import call_arguments
 from rnn.verbs.texts import command_line
 
 if TYPE_CHECKING:
@@ -107,7 +108,13 @@ def _examined(
         if data is not None:
             from rnn.reading.rebuilding import read_data, rebuilt_model
 
-            wanted = wanted | {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
+            if Path(data).suffix.lower() == ".npz":
+                from rnn.reading.labelled_examples import model_and_examples
+
+                network, shown = model_and_examples(checkpoint, factory=model, data=data, labelled=False)
+                wanted = wanted | {"data": call_arguments(network, shown), "model": network}
+            else:
+                wanted = wanted | {"data": read_data(data), "model": rebuilt_model(checkpoint, model)}
         return diagnose(checkpoint, progress=progress, **wanted)
 
 

@@ -13,22 +13,27 @@ import typer
 from rnn import options
 from rnn.terminal import print_records, printable, progress_of
 from rnn.verbs.needs import need_extra
-from rnn.verbs.texts import names, numbers
+from rnn.verbs.texts import command_line, names, numbers
 
 if TYPE_CHECKING:
     from rnn.attacking.weight_verdicts import WeightRobustness
 
 
+_Kinds = Annotated[
+    str,
+    typer.Option(
+        help="Of gaussian, gradient (worst found), pseudospectral, pruning, float16, bfloat16, "
+        "float8_e4m3fn, int8_per_tensor, int8_per_row. Default: gaussian, gradient, pruning, bfloat16, "
+        "int8_per_tensor.",
+        metavar="KIND,..",
+        show_default=False,
+    ),
+]
+
+
 def perturb(
     checkpoint: options.Checkpoint,
-    kind: Annotated[
-        str,
-        typer.Option(
-            help="gaussian, gradient (worst found), pseudospectral, pruning, float16, bfloat16, "
-            "float8_e4m3fn, int8_per_tensor, int8_per_row.",
-            metavar="KIND,..",
-        ),
-    ] = "gaussian,gradient,pruning,bfloat16,int8_per_tensor",
+    kind: _Kinds = "gaussian,gradient,pruning,bfloat16,int8_per_tensor",
     size: Annotated[
         str,
         typer.Option(help="Norms of perturbations, as a share of the norm of the matrix.", metavar="S,.."),
@@ -77,7 +82,9 @@ def perturb(
         progress(0, 1)
         wanted["tolerance"] = judged.tolerance if tolerance is None else tolerance
         found = weight_robustness(network, judged.x, judged.y, lengths=judged.lengths, **wanted)
-    text = json.dumps({"network": checkpoint.name, "data": judged.name} | _content(found), indent=2) + "\n"
+    about: dict[str, Any] = {"command": command_line(), "network": checkpoint.name, "data": judged.name}
+    about |= {"seed": seed, "tolerance": wanted["tolerance"], "wrong_share": wrong_share}
+    text = json.dumps(about | _content(found), indent=2, allow_nan=False) + "\n"
     if json_file is not None and not to_stdout:
         write_whole(json_file, text)
     if out is not None:

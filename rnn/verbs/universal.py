@@ -13,7 +13,7 @@ import typer
 from rnn import options
 from rnn.terminal import print_table, printable, progress_of
 from rnn.verbs.needs import need_extra
-from rnn.verbs.texts import numbers
+from rnn.verbs.texts import command_line, numbers
 
 if TYPE_CHECKING:
     from rnn.attacking.universal_verdicts import UniversalPerturbation
@@ -71,8 +71,12 @@ def universal(
             network, judged.x, judged.y, lengths=judged.lengths, batch_size=batch_size, **wanted
         )
     rows = _rows(found)
-    about = {"network": checkpoint.name, "data": judged.name, "norm": norm, "budget": budget}
-    text = json.dumps(about | {"seed": seed, "rows": rows, "signs": list(found.signs)}, indent=2) + "\n"
+    about: dict[str, Any] = {"command": command_line(), "network": checkpoint.name, "data": judged.name}
+    about |= {"seed": seed, "bounds": wanted["bounds"], "tolerance": wanted["tolerance"]}
+    about |= {"wrong_share": wrong_share, "norm": norm, "budget": budget, "frames": frames}
+    right = int(found.clean_correct.sum() + found.test_clean_correct.sum())
+    about |= {"level": found.level, "examples": len(judged.x), "clean_accuracy": right / len(judged.x)}
+    text = json.dumps(about | {"rows": rows, "signs": list(found.signs)}, indent=2, allow_nan=False) + "\n"
     if json_file is not None and not to_stdout:
         write_whole(json_file, text)
     if out is not None:
