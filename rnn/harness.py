@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rnn.attacking.bench import checked_bench, checked_bounds, undisturbed
 from rnn.attacking.first_looks import first_look
 from rnn.attacking.padding import warn_of_padding
-from rnn.attacking.repeats import repeated, unsteady
+from rnn.attacking.repeats import Traces, repeated, unsteady
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import AttackStrength, Watch, lead
 from rnn.attacking.threats import FRAMES, NORMS, Threat
@@ -135,6 +135,7 @@ def attack(
     bench = checked_bench(model, x, y, threat.bounds, batch_size, sequences=True, **asked)
     random = generator(rng)
     with undisturbed(model, random):
+        before = Traces.of(model)
         first = first_look(bench, _losses([method], [threat.budget], frames))
         watch = Watch(lead(first.scores, bench.truth))
         stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
@@ -144,7 +145,7 @@ def attack(
         outcome = runs.outcome
         again = (outcome.right & first.right).nonzero()[:, 0] if _looks_again(stage, method) else alive[:0]
         missed, stuck = stage.overlooked(again)
-        wavering = unsteady(bench, first.scores)
+        wavering = unsteady(bench, first, outcome, before)
         warn_of_padding(bench)
     perturbed, right = outcome.perturbed, first.right.cpu().numpy()
     success = ~(outcome.right.cpu().numpy() & right)
@@ -272,6 +273,7 @@ def robustness(
     whole_number(repeats, "repeats")
     random = generator(rng)
     with undisturbed(model, random):
+        before = Traces.of(model)
         first = first_look(bench, _losses(chosen, sizes, frames))
         watch = Watch(lead(first.scores, bench.truth))
         minimal = torch.where(first.right, np.inf, 0.0).double()
@@ -288,7 +290,7 @@ def robustness(
                 minimal[turned] = size
                 counts[:, b, m] = int(turned.sum()), outcome.turned[-1], method.rounds
             signs[:, b] = _signs(stage, minimal.isinf().nonzero()[:, 0], chosen)
-        wavering = int(unsteady(bench, first.scores).sum())
+        wavering = int(unsteady(bench, first, outcome, before).sum())
         warn_of_padding(bench)
     smallest = minimal.cpu().numpy()
     queries = watch.queries.cpu().numpy()

@@ -13,7 +13,9 @@ from rnn.attacking.bench import Bench
 from rnn.attacking.first_looks import FirstLook
 from rnn.attacking.strength import Watch, Watched, WatchedObjective, second_look
 from rnn.attacking.threats import Threat
-from rnn.attacks import Attack
+from rnn.attacks import FGSM, Attack, DeepFool, FABTargeted
+
+_DRAW_NOTHING = (FGSM, DeepFool, FABTargeted)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -26,12 +28,15 @@ class Outcome:
         The final inputs; those of examples that were not attacked as they were.
     right : Tensor of bool, shape (N,)
         Whether the answers there are.
+    scores : Tensor, shape (N, C)
+        The scores there.
     turned : list of int
         Examples turned in each round, over all frames.
     """
 
     perturbed: Tensor
     right: Tensor
+    scores: Tensor
     turned: list[int]
 
 
@@ -105,7 +110,7 @@ class Stage:
         scores, right = self.bench.judge(perturbed)
         self.watch.forward(last, scores[last], self.bench.truth[last])
         turned[-1] += int((~right[last]).sum())
-        return Outcome(perturbed, right, turned)
+        return Outcome(perturbed, right, scores, turned)
 
     def differentiable(self, alive: Tensor) -> bool:
         """Say whether the scores depend differentiably on the input, if only by a gradient of 0.
@@ -167,8 +172,7 @@ class Stage:
         for turn in range(method.rounds):
             if len(alive) == 0 or self.threat.budget == 0:
                 break
-            draws = self.random.standard_normal(bench.x.shape, dtype=np.float32)
-            noise = torch.from_numpy(draws).to(bench.x.dtype)
+            noise = self._noise(method)
             still = []
             for index in alive.split(bench.batch):
                 local = noise[index.cpu()].to(bench.device)
@@ -178,8 +182,14 @@ class Stage:
                     index = index[~objective.excess(final)[1].to(index.device)]
                 still.append(index)
             turned[turn] = len(alive) - sum(len(part) for part in still)
-            alive = torch.cat(still)
+            alive = torch.cat(still) if len(still) > 1 else still[0]
         return alive, turned
+
+    def _noise(self, method: Attack) -> Tensor:
+        shape, dtype = self.bench.x.shape, self.bench.x.dtype
+        if type(method) in _DRAW_NOTHING:
+            return torch.zeros(1, dtype=dtype).expand(shape)
+        return torch.from_numpy(self.random.standard_normal(shape, dtype=np.float32)).to(dtype)
 
     def _proposal(
         self, method: Attack, index: Tensor, movable: Tensor | None, noise: Tensor, turn: int
