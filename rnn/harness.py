@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rnn.attacking.bench import checked_bench, checked_bounds, undisturbed
+from rnn.attacking.bench import checked_bench, checked_bounds, representable, undisturbed
 from rnn.attacking.first_looks import first_look
 from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.repeats import Traces, repeated, unsteady
@@ -70,7 +70,7 @@ def attack(
     budget : float
         Largest norm, in the units of `x`; 0 gives the clean accuracy.
     bounds : tuple of float, optional
-        Range of valid inputs; None does not clip.
+        Range of valid inputs, rounded inwards to the precision of x; None does not clip.
     frames : {"all", "each", "worst"}
         For sequences (N, T, ...), what the budget is for: the norm over all frames; the norm of each frame
         alone; or one frame, whichever, the others untouched: every frame is tried, at T times the cost.
@@ -133,6 +133,7 @@ def attack(
     _check_for_attacks(model, x, frames)
     asked: dict[str, Any] = {"lengths": lengths, "tolerance": tolerance, "wrong_share": wrong_share}
     bench = checked_bench(model, x, y, threat.bounds, batch_size, sequences=True, **asked)
+    threat = dataclasses.replace(threat, bounds=representable(threat.bounds, bench.x))
     random = generator(rng)
     with undisturbed(model, random):
         before = Traces.of(model)
@@ -270,6 +271,7 @@ def robustness(
         tolerance=tolerance,
         wrong_share=wrong_share,
     )
+    limits = representable(limits, bench.x)
     whole_number(repeats, "repeats")
     random = generator(rng)
     with undisturbed(model, random):
@@ -280,7 +282,7 @@ def robustness(
         counts = np.zeros((3, len(sizes), len(chosen)), dtype=np.int64)  # turned, in the last round, rounds
         signs = np.zeros((4, len(sizes)), dtype=np.int64)
         for b, size in enumerate(sizes):
-            threat = _threat(norm, size, bounds, frames)
+            threat = dataclasses.replace(_threat(norm, size, None, frames), bounds=limits)
             stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
             for m, (name, built) in enumerate(chosen.items()):
                 alive = minimal.isinf().nonzero()[:, 0]

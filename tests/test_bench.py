@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from rnn.attacking.bench import undisturbed
-from rnn.harness import attack
+from rnn.attacking.bench import representable, undisturbed
+from rnn.bounds.certification import certified_accuracy
+from rnn.harness import attack, robustness
 from spectra.errors import AccuracyWarning
 
 X = torch.randn(5, 3, 2, generator=torch.Generator().manual_seed(0))
@@ -83,3 +84,43 @@ def test_only_the_switch_of_cudnn_is_touched() -> None:
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"
     finally:
         torch.backends.cudnn.conv.fp32_precision = precision
+
+
+@pytest.mark.parametrize("frames", ["all", "each", "worst"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_bounds_hold_for_the_numbers_as_rounded(norm: str, frames: str) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
+    y = torch.zeros(5, dtype=torch.long)  # 0.1 and 0.7 in float32 lie above and below those numbers
+    given = {"norm": norm, "bounds": (-0.1, 0.7), "frames": frames}
+    inside = attack(model, X.clamp(-0.05, 0.6), y, method="noise-gaussian", budget=9.0, **given)
+    curve = robustness(model, X.clamp(-0.05, 0.6), y, methods=["noise-gaussian"], budgets=[9.0], **given)
+    assert inside.perturbed.double().min() >= -0.1
+    assert inside.perturbed.double().max() <= 0.7
+    assert ((curve.minimal_budget == 9) == inside.fooled).all()
+
+
+def test_bounds_are_rounded_inwards_as_far_as_the_inputs_allow() -> None:
+    x = torch.tensor([[0.05]])
+    for dtype in (torch.float32, torch.float64):
+        low, high = representable((-0.1, 0.1), x.to(dtype)) or (0, 0)
+        ends = torch.tensor([low, high], dtype=dtype)
+        assert (low, high) == tuple(ends.tolist())  # are of this precision
+        assert low >= -0.1
+        assert high <= 0.1
+        assert float(torch.nextafter(ends[1], torch.tensor(1.0, dtype=dtype))) > 0.1 or high == 0.1
+    assert representable((-1e39, 1e39), x) == (torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
+    beyond = torch.tensor([[0.1]])  # a little above 0.1, as only rounding makes it
+    assert representable((0.0, 0.1), beyond) == (0.0, float(beyond))
+    assert representable(None, x) is None
+
+
+def test_what_is_proven_covers_inputs_at_the_bounds_as_rounded() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].weight[0] = 1.0
+        model[1].bias.copy_(torch.tensor([0.0, 0.6 - 1e-9, 0.0]))
+    x, y = torch.full((1, 3, 2), 0.1), torch.tensor([0])
+    proof = certified_accuracy(model, x, y, norm="linf", budgets=[0.0, 0.1], bounds=(0.1, 1.0))
+    with torch.no_grad():
+        assert proof.accuracy.max() <= float((model(x).argmax(1) == y).double().mean())

@@ -199,6 +199,11 @@ def test_radii_need_positive_options(option: str) -> None:
         certified_radius(trained("tanh"), X, Y, norm="linf", **{option: 0.0})
 
 
+def test_radii_finer_than_the_bounds_round_are_refused() -> None:
+    with pytest.raises(ValueError, match="rtol is 1e-300; expected at least 1e-06"):
+        certified_radius(trained("tanh"), X, Y, norm="linf", rtol=1e-300)
+
+
 def test_half_precision_is_refused() -> None:
     with pytest.raises(TypeError, match=r"certify model.float\(\)"):
         certified_accuracy(nn.Linear(2, 2).half(), torch.ones(1, 2).half(), [0], norm="l2", budgets=[0.1])

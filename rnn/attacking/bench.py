@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import random as python_random
 from collections.abc import Iterator
 from typing import Any
@@ -257,6 +258,31 @@ def checked_bounds(bounds: Any) -> tuple[float, float] | None:
     if low >= high:
         raise ValueError(f"bounds is {(low, high)}; expected lowest < highest")
     return low, high
+
+
+def representable(bounds: tuple[float, float] | None, x: Tensor) -> tuple[float, float] | None:
+    """Round bounds inwards to the precision of the inputs.
+
+    Parameters
+    ----------
+    bounds : tuple of float, or None
+        Lowest and highest valid input.
+    x : Tensor
+        Checked inputs; what lies beyond by rounding (0.1 in float32 is above 0.1) stays inside.
+
+    Returns
+    -------
+    tuple of float, or None
+        The least and the largest number of that precision between them, or of `x`.
+    """
+    if bounds is None:
+        return None
+    wanted = torch.tensor(bounds, dtype=torch.float64)
+    ends = wanted.to(x.dtype).cpu()
+    far = torch.tensor([math.inf, -math.inf], dtype=x.dtype)
+    outside = (ends.double() - wanted) * torch.tensor([-1.0, 1.0], dtype=torch.float64) > 0
+    low, high = torch.where(outside, torch.nextafter(ends, far), ends).tolist()
+    return min(low, float(x.min())), max(high, float(x.max()))
 
 
 def checked_bench(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rnn.attacking.bench import Bench, checked_bench, undisturbed
+from rnn.attacking.bench import Bench, checked_bench, representable, undisturbed
 from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import Watch, lead
@@ -130,6 +130,9 @@ def universal_perturbation(
     asked: dict[str, Any] = {"sequences": True, "tolerance": tolerance, "wrong_share": wrong_share}
     whole = checked_bench(model, x, y, threat.bounds, batch_size, lengths=lengths, **asked)
     further = _further(model, x_test, y_test, threat, batch_size, lengths_test, whole, held_out, asked)
+    for given in (whole, further):
+        if given is not None:
+            threat = dataclasses.replace(threat, bounds=representable(threat.bounds, given.x))
     random = generator(rng)
     with undisturbed(model, random):
         bench, rows = whole, np.arange(0)

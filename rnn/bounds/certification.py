@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from rnn.attacking.bench import Bench, checked_bench, checked_bounds, undisturbed
+from rnn.attacking.bench import Bench, checked_bench, checked_bounds, representable, undisturbed
 from rnn.bounds.interval_bounds import Region, interval_bounds, least_margins
 from rnn.bounds.linear_relaxation import linear_bounds, linear_margins
 from rnn.bounds.traced_programs import ProgramOfModel, program_of
@@ -23,6 +23,7 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 NORMS = ("linf", "l2")
+_FINEST = 1e-6  # relative accuracy of a radius
 _BOUNDS = {"interval": (interval_bounds, least_margins), "linear": (linear_bounds, linear_margins)}
 _TOGETHER = 128  # examples at a time, unless the caller says so
 _SLACK = 1e-5  # relative, by which an attack may exceed its budget
@@ -232,7 +233,7 @@ def certified_radius(
     largest : float
         Where to stop looking; radii below `largest` / 2²⁰ count as 0.
     rtol : float
-        Relative accuracy of the search.
+        Relative accuracy of the search, at least 1e-6.
     batch_size : int, optional
         Examples at a time; 128 without it.
 
@@ -246,7 +247,7 @@ def certified_radius(
     TypeError
         As `certified_accuracy`.
     ValueError
-        As `certified_accuracy`; or `largest` or `rtol` is not positive.
+        As `certified_accuracy`; or `largest` is not positive, or `rtol` below 1e-6.
 
     Notes
     -----
@@ -263,6 +264,8 @@ def certified_radius(
     array([0.5])
     """
     largest, rtol = positive(largest, "largest"), positive(rtol, "rtol")
+    if rtol < _FINEST:
+        raise ValueError(f"rtol is {rtol:g}; expected at least {_FINEST:g}, for bounds round more than that")
     prover = _checked_prover(model, x, y, norm, bounds, method, batch_size)
     low = torch.zeros(len(prover.correct), dtype=torch.float64, device=prover.correct.device)
     whole = prover.proven(low + largest, prover.correct)
@@ -351,7 +354,7 @@ def _checked_prover(
     with undisturbed(model, generator(0)):
         scores, correct = bench.judge(bench.x)
         network = program_of(model, bench.x)
-    prover = _Prover(network, bench, correct, scores.shape[1], norm, method, limits)
+    prover = _Prover(network, bench, correct, scores.shape[1], norm, method, representable(limits, bench.x))
     prover.check_reading(scores)
     return prover
 
