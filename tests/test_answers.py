@@ -219,6 +219,28 @@ def test_targets_of_whole_sequences_are_judged_whole_beside_lengths(shape: tuple
     assert result.fooled.any()
 
 
+# Models that write into their input
+
+
+@pytest.mark.parametrize("method", ["fgsm", "pgd", "fab", "square", "worst"])
+def test_a_model_that_changes_its_input_is_attacked_as_one_that_does_not(method: str) -> None:
+    class Writing(Reader):
+        def forward(self, x: torch.Tensor | PackedSequence, lengths: torch.Tensor | None = None) -> Any:
+            x.mul_(0.5).add_(0.1)
+            return super().forward(x, lengths)
+
+    class Reading(Reader):
+        def forward(self, x: torch.Tensor | PackedSequence, lengths: torch.Tensor | None = None) -> Any:
+            return super().forward(x * 0.5 + 0.1, lengths)
+
+    with torch.no_grad():
+        y = Reading()(X).argmax(1)
+    options = {} if method == "fgsm" else {"steps": 5}
+    one, other = (run(model(), y=y, method=method, **options) for model in (Writing, Reading))
+    assert torch.equal(one.perturbed, other.perturbed)
+    np.testing.assert_array_equal(one.queries, other.queries)
+
+
 # Outputs of another precision
 
 
@@ -324,6 +346,10 @@ def test_without_a_gradient_square_takes_over_and_says_so(method: str) -> None:
             TypeError,
             r"lengths has dtype torch\.float32; expected whole numbers",
         ),
+        ({"lengths": "abc"}, TypeError, "lengths is a str .*; expected 8 whole numbers"),
+        ({"lengths": [None] * 8}, TypeError, "lengths is a list .*; expected 8 whole numbers"),
+        ({"y": None}, TypeError, "y is a NoneType .*; expected 8 whole numbers"),
+        ({"y": None, "tolerance": 1.0}, TypeError, "y is None; expected 8 targets"),
         ({"lengths": LENGTHS + 1}, ValueError, "lengths spans 2 to 7 for x of shape"),
         ({"lengths": LENGTHS - 1}, ValueError, "lengths spans 0 to 5 for x of shape"),
         ({"wrong_share": 1.0}, ValueError, r"wrong_share is 1\.0; expected a share of the frames"),

@@ -370,6 +370,16 @@ def test_by_default_what_applies_is_done_and_the_rest_is_said(tmp_path: object) 
     assert square.left_out.tolist() == []
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    model = network()
+    x, y = data(model, 10)
+    with torch.no_grad():
+        next(p for name, p in model.named_parameters() if "weight_hh" in name)[0, 0] = value
+    with pytest.raises(ValueError, match=r"model has a NaN or infinite entry in .*weight_hh"):
+        weight_robustness(model, x, y, kinds=["gaussian"], sizes=[0.1], draws=2)
+
+
 def test_refusals() -> None:
     model = network("tanh")
     x, y = data(model)

@@ -94,7 +94,9 @@ class Questions:
         Ties are decided by the output itself, in its own precision: the first largest logit. The scores have
         the precision of x.
         """
-        scores, right = self._answered(model, x)
+        scores, right = self._answered(
+            model, x.clone()
+        )  # what a model writes into its input is its own affair
         return scores.to(x.dtype), right
 
     def _answered(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,13 @@ def checked_lengths(lengths: Any, x: Tensor) -> Tensor:
     ValueError
         If there is not one from 1 to T for each sequence.
     """
-    found = torch.as_tensor(lengths if isinstance(lengths, Tensor) else np.array(lengths))
+    try:
+        found = torch.as_tensor(lengths if isinstance(lengths, Tensor) else np.array(lengths))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"lengths is a {type(lengths).__name__} ({error}); expected {len(x)} whole numbers, the frames "
+            "of each row of x"
+        ) from None
     if found.dtype.is_floating_point or found.dtype.is_complex or found.dtype == torch.bool:
         raise TypeError(
             f"lengths has dtype {found.dtype}; expected whole numbers, the frames of each row of x"
@@ -72,6 +78,8 @@ def checked_targets(y: Any, x: Tensor) -> Tensor:
     ValueError
         If they do not fit x, or are not finite.
     """
+    if y is None:  # which NumPy takes for NaN
+        raise TypeError(f"y is None; expected {len(x)} targets, floats")
     try:
         targets = torch.as_tensor(y if isinstance(y, Tensor) else np.array(y, dtype=float))
     except (TypeError, ValueError, RuntimeError) as error:

@@ -97,7 +97,7 @@ def weight_slots(twin: nn.Module, names: Iterable[str] | None = None) -> tuple[W
     TypeError
         If `names` is one string.
     ValueError
-        If a name is unknown, or `names` is empty.
+        If a name is unknown, `names` is empty, or a parameter is NaN or infinite.
     UnsupportedModelError
         If the network has no matrix.
     """
@@ -108,6 +108,9 @@ def weight_slots(twin: nn.Module, names: Iterable[str] | None = None) -> tuple[W
         raise UnsupportedModelError(
             f"model ({type(twin).__name__}) has no weight matrix that could be changed"
         )
+    for name, parameter in twin.named_parameters():
+        if not parameter.isfinite().all():
+            raise ValueError(f"model has a NaN or infinite entry in {name}; train it again, or load it anew")
     if names is None:
         recurrent = tuple(slot for slot in found.values() if slot.is_recurrent)
         return recurrent or tuple(found.values())
