@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from rnn.attacking.bench import checked_bench, checked_bounds, representable, undisturbed
 from rnn.attacking.first_looks import first_look
@@ -130,7 +131,7 @@ def attack(
     chosen = _built_attack(method, options)
     threat = _threat(norm, budget, bounds, frames)
     repeats = whole_number(repeats, "repeats")
-    _check_for_attacks(model, x, frames)
+    _check_for_attacks(model, x, frames, threat.budget)
     asked: dict[str, Any] = {"lengths": lengths, "tolerance": tolerance, "wrong_share": wrong_share}
     bench = checked_bench(model, x, y, threat.bounds, batch_size, sequences=True, **asked)
     threat = dataclasses.replace(threat, bounds=representable(threat.bounds, bench.x))
@@ -259,7 +260,7 @@ def robustness(
     limits = _threat(norm, 0.0, bounds, frames).bounds
     if not 0 < real_number(level, "level") < 1:
         raise ValueError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
-    _check_for_attacks(model, x, frames)
+    _check_for_attacks(model, x, frames, max(sizes))
     bench = checked_bench(
         model,
         x,
@@ -314,7 +315,7 @@ def _threat(norm: str, budget: float, bounds: object, frames: str) -> Threat:
     )
 
 
-def _check_for_attacks(model: object, x: object, frames: str) -> None:
+def _check_for_attacks(model: object, x: object, frames: str, budget: float) -> None:
     tensors = [*model.parameters()] if isinstance(model, nn.Module) else []
     for tensor in [*tensors, x]:
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.itemsize < 4:
@@ -322,6 +323,16 @@ def _check_for_attacks(model: object, x: object, frames: str) -> None:
                 f"{'x' if tensor is x else 'model'} holds {tensor.dtype}, too coarse for budgets and "
                 "gradients; attack the same weights in float32: copy.deepcopy(model).float() and x.float()"
             )
+    values = x.data if isinstance(x, PackedSequence) else x
+    if (
+        isinstance(values, Tensor)
+        and values.is_floating_point()
+        and budget > (most := torch.finfo(values.dtype).max ** 0.5)
+    ):
+        raise ValueError(
+            f"budget is {budget:g}; expected at most {most:.3g}, beyond which squares overflow in "
+            f"{values.dtype}; rescale x, or take a smaller budget"
+        )
     if frames != "all" and isinstance(x, Tensor) and x.ndim < 3:
         raise ValueError(
             f"frames is {frames!r}, but x of shape {tuple(x.shape)} has no frames; expected (N, T, ...)"

@@ -1,11 +1,13 @@
 """Whatever a model does while it is judged, it comes back as it was, and so does what it draws from."""
 
 import random
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 
 from rnn.attacking.bench import representable, undisturbed
 from rnn.bounds.certification import certified_accuracy
@@ -124,3 +126,25 @@ def test_what_is_proven_covers_inputs_at_the_bounds_as_rounded() -> None:
     proof = certified_accuracy(model, x, y, norm="linf", budgets=[0.0, 0.1], bounds=(0.1, 1.0))
     with torch.no_grad():
         assert proof.accuracy.max() <= float((model(x).argmax(1) == y).double().mean())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_budgets_beyond_the_precision_are_refused_and_those_below_are_served(norm: str) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
+    y = torch.zeros(5, dtype=torch.long)
+    packed = pack_sequence(list(X))
+    for x in (X, packed):
+        with pytest.raises(
+            ValueError, match=r"budget is 1e\+39; expected at most 1\.84e\+19, .* torch.float32"
+        ):
+            attack(model, x, y, method="fgsm", norm=norm, budget=1e39)
+    with pytest.raises(ValueError, match=r"budget is 1e\+20"):
+        robustness(model, X, y, methods=["fgsm"], norm=norm, budgets=[0.1, 1e20])
+    with pytest.raises(ValueError, match=r"budget is 1e\+200; .* torch.float64"):
+        attack(model.double(), X.double(), y, method="fgsm", norm=norm, budget=1e200)
+    for method in ("fgsm", "pgd", "square", "noise-salt", "deepfool", "fab"):
+        options = {"steps": 3} if method in ("pgd", "square", "deepfool", "fab") else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)
+            found = attack(model.float(), X, y, method=method, norm=norm, budget=1e18, **options)
+        assert found.perturbed.isfinite().all()

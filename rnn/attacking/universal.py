@@ -126,13 +126,10 @@ def universal_perturbation(
     options = {"epochs": whole_number(epochs, "epochs"), "minibatch": whole_number(minibatch, "minibatch")}
     starts = whole_number(starts, "starts")
     level = _checked_level(level)
-    _check_for_attacks(model, x, frames)
+    _check_for_attacks(model, x, frames, threat.budget)
     asked: dict[str, Any] = {"sequences": True, "tolerance": tolerance, "wrong_share": wrong_share}
     whole = checked_bench(model, x, y, threat.bounds, batch_size, lengths=lengths, **asked)
     further = _further(model, x_test, y_test, threat, batch_size, lengths_test, whole, held_out, asked)
-    for given in (whole, further):
-        if given is not None:
-            threat = dataclasses.replace(threat, bounds=representable(threat.bounds, given.x))
     random = generator(rng)
     with undisturbed(model, random):
         bench, rows = whole, np.arange(0)
@@ -197,6 +194,7 @@ def _searched(
 
 
 def _stage(bench: Bench, threat: Threat, random: np.random.Generator) -> UniversalStage:
+    threat = dataclasses.replace(threat, bounds=representable(threat.bounds, bench.x))
     scores, right = bench.judge(bench.x)
     watch, alive = Watch(lead(scores, bench.truth)), right.nonzero()[:, 0]
     if len(alive) and not Stage(bench, scores, threat, False, random, watch).differentiable(alive):
