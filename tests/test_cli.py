@@ -331,6 +331,18 @@ def test_attack_prints_what_the_harness_finds(spectra: Here, model: Path) -> Non
     assert f"{found.clean_correct.sum()} of 360 correct when clean" in table
 
 
+@pytest.mark.parametrize("told", ["count=2", "frames-dropped.count=2"])
+def test_corruptions_take_how_many_frames_as_an_option(spectra: Here, model: Path, told: str) -> None:
+    options = ("--method", "frames-dropped", "--budget", "0,100", "--examples", 20)
+    code, out, error = spectra("attack", model, *options, "--option", told, "--json", "-")
+    assert code == 0, error
+    content = json.loads(out)
+    assert content["methods"] == {"frames-dropped": {"count": 2}}
+    assert content["rows"][1]["robust_accuracy"] <= content["rows"][0]["robust_accuracy"]
+    refusal = spectra.refusal("attack", model, *options, "--option", told.replace("count", "frames"))
+    assert "frames" in refusal
+
+
 def test_attack_by_several_methods_with_proof_and_files(spectra: Here, model: Path, tmp_path: Path) -> None:
     from rnn.attacking.bracket_verdicts import RobustnessBracket
 
