@@ -270,7 +270,7 @@ class _Run:
         step = per_example(self.size, self.point) * threat.ascent(self.gradient)
         point = threat.project(self.point + step, self.x, exact=False)
         if share < 1:
-            point = share * point + (1 - share) * (2 * self.point - self.previous)
+            point = torch.lerp(self.point + (self.point - self.previous), point, share)
             point = threat.project(point, self.x, exact=False)
         self.point = point
 
