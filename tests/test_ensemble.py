@@ -8,6 +8,7 @@ from rnn.attacking.apgd import APGDCrossEntropy, APGDTargeted
 from rnn.attacking.ensemble import Worst
 from rnn.attacking.minimal_norms import FABTargeted
 from rnn.attacking.objectives import Objective
+from rnn.attacking.pgd import PGD
 from rnn.attacking.square import Square
 from rnn.attacking.threats import Threat
 from rnn.harness import attack
@@ -31,6 +32,9 @@ def test_each_round_is_that_of_its_part() -> None:
         (APGDTargeted(steps=3, classes=2), 1),
         (FABTargeted(steps=3, classes=2, refine=False), 0),
         (FABTargeted(steps=3, classes=2, refine=False), 1),
+        (PGD(rounds=3), 0),
+        (PGD(rounds=3), 1),
+        (PGD(rounds=3), 2),
         (Square(steps=4), 0),
     ]
     assert worst.rounds == len(expected)
@@ -39,8 +43,8 @@ def test_each_round_is_that_of_its_part() -> None:
             worst.perturb(seen, x, threat, noise=noise, turn=turn),
             part.perturb(seen, x, threat, noise=noise, turn=own),
         )
-    with pytest.raises(ValueError, match="turn is 6 beyond the last round; expected less than 6"):
-        worst.perturb(seen, x, threat, noise=noise, turn=6)
+    with pytest.raises(ValueError, match="turn is 9 beyond the last round; expected less than 9"):
+        worst.perturb(seen, x, threat, noise=noise, turn=9)
 
 
 @pytest.mark.filterwarnings("ignore:.*may be weak")
@@ -62,7 +66,7 @@ def test_it_turns_whatever_its_first_part_turns(norm: str, budget: float) -> Non
 
 
 def test_options() -> None:
-    assert (Worst().rounds, Worst(square=10).rounds) == (19, 20)
+    assert (Worst().rounds, Worst(square=10).rounds) == (29, 30)
     for name, bad in (("steps", 0), ("classes", 0), ("square", -1)):
         with pytest.raises(ValueError, match=f"{name} is {bad}"):
             Worst(**{name: bad})

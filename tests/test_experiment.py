@@ -83,6 +83,7 @@ def test_the_reference_is_the_worst_at_the_middle_budget(outcomes: dict[str, Tri
     assert row["fooling_reference"] == row["fooling_all_linf_0.05"] >= row["fooling_pgd_linf_0.05"]
 
 
+@pytest.mark.filterwarnings("ignore:.*may be weak")  # of an untrained network
 def test_other_kinds_of_tasks(tmp_path: Path) -> None:
     options = (("steps", 6), ("test_size", 20), ("train_size", 40))
     adding = run_trial(Trial("adding", "gru", options=options, **SMALL))  # type: ignore[arg-type]

@@ -213,6 +213,7 @@ ORDER = [
     "rnn.attacking.square",
     "rnn.attacking.noise",
     "rnn.attacking.corruptions",
+    "rnn.attacking.pgd",
     "rnn.attacking.ensemble",
     "rnn.attacks",
     "rnn.attacking.strength",

@@ -108,7 +108,7 @@ def test_failed_trials_are_recorded_and_retried_on_request(tmp_path, threads, mo
         STUDY, out, function=once_in_trouble, executor=threads, progress=lambda *a: seen.append(a[2])
     )
     assert (status.done, status.failed, status.pending) == (4, 2, 0)
-    label = "digits gru h32 gain 1 none adamw lr 0.005 seed 1"
+    label = "digits gru h32 gaussian 1 none adamw lr 0.005 seed 1"
     assert status.failures[0] == (label, "RuntimeError: not yet")
     assert repr(status) == f"Study 's' in {out}: 4 of 6 trials finished, 2 failed"
     assert [one.error for one in seen if one.error] == ["RuntimeError: not yet"] * 2

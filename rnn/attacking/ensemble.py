@@ -9,6 +9,7 @@ from torch import Tensor
 from rnn.attacking.apgd import APGDCrossEntropy, APGDTargeted
 from rnn.attacking.minimal_norms import FABTargeted
 from rnn.attacking.objectives import Objective
+from rnn.attacking.pgd import PGD
 from rnn.attacking.square import Square
 from rnn.attacking.threats import Threat
 from spectra.checks import whole_number
@@ -16,7 +17,7 @@ from spectra.checks import whole_number
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Worst:
-    """APGD on the cross-entropy, APGD and FAB towards each likely class, then Square if asked for.
+    """APGD on the cross-entropy, APGD and FAB towards each likely class, PGD, then Square if asked for.
 
     Attributes
     ----------
@@ -36,7 +37,8 @@ class Worst:
 
     Notes
     -----
-    An example that resists costs about steps x (1 + 2 classes) gradients; one that is turned leaves at once.
+    An example that resists costs about steps x (1 + 2 classes) gradients, and PGD 10 a
+    class; one that is turned leaves at once.
 
     References
     ----------
@@ -56,7 +58,7 @@ class Worst:
 
     @property
     def rounds(self) -> int:
-        """One for APGD, two for each class, and one for Square."""
+        """Two for APGD and PGD, three for each class, and one for Square."""
         return sum(part.rounds for part in self._parts())
 
     def perturb(self, objective: Objective, x: Tensor, threat: Threat, *, noise: Tensor, turn: int) -> Tensor:
@@ -68,10 +70,11 @@ class Worst:
             own -= part.rounds
         raise ValueError(f"turn is {turn} beyond the last round; expected less than {self.rounds}")
 
-    def _parts(self) -> list[APGDCrossEntropy | APGDTargeted | FABTargeted | Square]:
-        parts: list[APGDCrossEntropy | APGDTargeted | FABTargeted | Square] = [
+    def _parts(self) -> list[APGDCrossEntropy | APGDTargeted | FABTargeted | PGD | Square]:
+        parts: list[APGDCrossEntropy | APGDTargeted | FABTargeted | PGD | Square] = [
             APGDCrossEntropy(steps=self.steps),
             APGDTargeted(steps=self.steps, classes=self.classes),
             FABTargeted(steps=self.steps, classes=self.classes, refine=False),
+            PGD(rounds=1 + self.classes),
         ]
         return [*parts, Square(steps=self.square)] if self.square else parts
