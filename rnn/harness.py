@@ -11,18 +11,23 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from rnn.attacking.bench import checked_bench, checked_bounds, representable, undisturbed
+from rnn.attacking.attack_checks import (
+    built_attack,
+    check_for_attacks,
+    checked_budgets,
+    named_options,
+    threat_of,
+)
+from rnn.attacking.bench import checked_bench, representable, undisturbed
 from rnn.attacking.first_looks import first_look
 from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.repeats import Traces, repeated, unsteady
 from rnn.attacking.rounds import Stage
 from rnn.attacking.strength import AttackStrength, Watch, lead
-from rnn.attacking.threats import FRAMES, NORMS, Threat
 from rnn.attacking.verdicts import AttackResult, RobustnessCurve
 from rnn.attacks import ATTACKS, Attack
-from spectra.checks import generator, non_negative, one_of, real_number, whole_number
+from spectra.checks import generator, real_number, whole_number
 from spectra.errors import AccuracyWarning
 
 Floats = NDArray[np.float64]
@@ -128,10 +133,10 @@ def attack(
     >>> bool(result.distances.max() <= 0.1)
     True
     """
-    chosen = _built_attack(method, options)
-    threat = _threat(norm, budget, bounds, frames)
+    chosen = built_attack(method, options)
+    threat = threat_of(norm, budget, bounds, frames)
     repeats = whole_number(repeats, "repeats")
-    _check_for_attacks(model, x, frames, threat.budget)
+    check_for_attacks(model, x, frames, threat.budget)
     asked: dict[str, Any] = {"lengths": lengths, "tolerance": tolerance, "wrong_share": wrong_share}
     bench = checked_bench(model, x, y, threat.bounds, batch_size, sequences=True, **asked)
     threat = dataclasses.replace(threat, bounds=representable(threat.bounds, bench.x))
@@ -255,12 +260,12 @@ def robustness(
     >>> bool(curve.accuracy[0] >= curve.accuracy[1])
     True
     """
-    chosen = {name: _built_attack(name, options) for name, options in _named_options(methods).items()}
-    sizes = _checked_budgets(budgets)
-    limits = _threat(norm, 0.0, bounds, frames).bounds
+    chosen = {name: built_attack(name, options) for name, options in named_options(methods).items()}
+    sizes = checked_budgets(budgets)
+    limits = threat_of(norm, 0.0, bounds, frames).bounds
     if not 0 < real_number(level, "level") < 1:
         raise ValueError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
-    _check_for_attacks(model, x, frames, max(sizes))
+    check_for_attacks(model, x, frames, max(sizes))
     bench = checked_bench(
         model,
         x,
@@ -283,7 +288,7 @@ def robustness(
         counts = np.zeros((3, len(sizes), len(chosen)), dtype=np.int64)  # turned, in the last round, rounds
         signs = np.zeros((4, len(sizes)), dtype=np.int64)
         for b, size in enumerate(sizes):
-            threat = dataclasses.replace(_threat(norm, size, None, frames), bounds=limits)
+            threat = dataclasses.replace(threat_of(norm, size, None, frames), bounds=limits)
             stage = Stage(bench, first.scores, threat, frames == "worst", random, watch, first)
             for m, (name, built) in enumerate(chosen.items()):
                 alive = minimal.isinf().nonzero()[:, 0]
@@ -303,40 +308,6 @@ def robustness(
             _warn_if_weak(strength, f"the worst of {', '.join(chosen)} at {norm} {size:g}")
             break
     return curve
-
-
-def _threat(norm: str, budget: float, bounds: object, frames: str) -> Threat:
-    one_of(frames, "frames", FRAMES)
-    return Threat(
-        one_of(norm, "norm", NORMS),
-        non_negative(budget, "budget"),
-        checked_bounds(bounds),
-        "each" if frames == "each" else "all",
-    )
-
-
-def _check_for_attacks(model: object, x: object, frames: str, budget: float) -> None:
-    tensors = [*model.parameters()] if isinstance(model, nn.Module) else []
-    for tensor in [*tensors, x]:
-        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.itemsize < 4:
-            raise TypeError(
-                f"{'x' if tensor is x else 'model'} holds {tensor.dtype}, too coarse for budgets and "
-                "gradients; attack the same weights in float32: copy.deepcopy(model).float() and x.float()"
-            )
-    values = x.data if isinstance(x, PackedSequence) else x
-    if (
-        isinstance(values, Tensor)
-        and values.is_floating_point()
-        and budget > (most := torch.finfo(values.dtype).max ** 0.5)
-    ):
-        raise ValueError(
-            f"budget is {budget:g}; expected at most {most:.3g}, beyond which squares overflow in "
-            f"{values.dtype}; rescale x, or take a smaller budget"
-        )
-    if frames != "all" and isinstance(x, Tensor) and x.ndim < 3:
-        raise ValueError(
-            f"frames is {frames!r}, but x of shape {tuple(x.shape)} has no frames; expected (N, T, ...)"
-        )
 
 
 def _usable(stage: Stage, alive: Tensor, name: str, method: Attack) -> tuple[str, Attack]:
@@ -381,40 +352,6 @@ def _signs(stage: Stage, alive: Tensor, names: Iterable[str]) -> list[int]:
     missed, stuck = stage.overlooked(alive if look else alive[:0])
     signs = (stage.watch.flat[alive], stage.watch.broken[alive], stuck, missed)
     return [int(sign.sum()) for sign in signs]
-
-
-def _built_attack(method: str, options: Mapping[str, Any]) -> Attack:
-    kind = ATTACKS[one_of(method, "method", tuple(ATTACKS))]
-    if not isinstance(options, Mapping):
-        raise TypeError(
-            f"methods gives {method!r} the options {options!r}; expected a mapping such as {{'steps': 20}}"
-        )
-    known = [field.name for field in dataclasses.fields(kind)]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        offered = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise TypeError(f"{unknown[0]} is no option of method {method!r}; {offered}")
-    return kind(**options)
-
-
-def _named_options(methods: object) -> dict[str, Mapping[str, Any]]:
-    if isinstance(methods, str) or not isinstance(methods, Iterable):
-        raise TypeError(f"methods is {methods!r}; expected a sequence of names such as ['fgsm', 'pgd']")
-    named: dict[str, Mapping[str, Any]] = dict(methods) if isinstance(methods, Mapping) else {}
-    for name in methods:
-        named.setdefault(one_of(name, "methods", tuple(ATTACKS)), {})
-    if not named:
-        raise ValueError(f"methods is empty; expected at least one of {', '.join(ATTACKS)}")
-    return named
-
-
-def _checked_budgets(budgets: object) -> list[float]:
-    if isinstance(budgets, str) or not isinstance(budgets, Iterable):
-        raise TypeError(f"budgets is {budgets!r}; expected a sequence of numbers >= 0 such as [0.05, 0.1]")
-    sizes = sorted({non_negative(size, "budgets") for size in budgets})
-    if not sizes:
-        raise ValueError("budgets is empty; expected at least one number >= 0")
-    return sizes
 
 
 def _curve(

@@ -216,6 +216,7 @@ ORDER = [
     "rnn.attacking.pgd",
     "rnn.attacking.ensemble",
     "rnn.attacks",
+    "rnn.attacking.attack_checks",
     "rnn.attacking.strength",
     "rnn.attacking.rounds",
     "rnn.attacking.repeats",

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from rnn.attacking.attack_checks import check_for_attacks, threat_of
 from rnn.attacking.bench import Bench, checked_bench, representable, undisturbed
 from rnn.attacking.padding import warn_of_padding
 from rnn.attacking.rounds import Stage
@@ -19,7 +20,6 @@ from rnn.attacking.strength import Watch, lead
 from rnn.attacking.threats import Threat
 from rnn.attacking.universal_ascent import UniversalStage
 from rnn.attacking.universal_verdicts import UniversalPerturbation
-from rnn.harness import _check_for_attacks, _threat
 from rnn.study.statistics import wilson_interval
 from spectra.checks import generator, one_of, real_number, whole_number
 from spectra.errors import AccuracyWarning
@@ -122,11 +122,11 @@ def universal_perturbation(
     >>> tuple(found.delta.shape), len(found.fooled), len(found.test_fooled)
     ((8, 8), 45, 15)
     """
-    threat = _threat(norm, budget, bounds, one_of(frames, "frames", ("all", "each")))
+    threat = threat_of(norm, budget, bounds, one_of(frames, "frames", ("all", "each")))
     options = {"epochs": whole_number(epochs, "epochs"), "minibatch": whole_number(minibatch, "minibatch")}
     starts = whole_number(starts, "starts")
     level = _checked_level(level)
-    _check_for_attacks(model, x, frames, threat.budget)
+    check_for_attacks(model, x, frames, threat.budget)
     asked: dict[str, Any] = {"sequences": True, "tolerance": tolerance, "wrong_share": wrong_share}
     whole = checked_bench(model, x, y, threat.bounds, batch_size, lengths=lengths, **asked)
     further = _further(model, x_test, y_test, threat, batch_size, lengths_test, whole, held_out, asked)
