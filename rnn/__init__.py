@@ -106,6 +106,8 @@ _ROOM_OF = {
     "export_study": "study.tables",
     "trial_arrays": "study.tables",
     "trial_weights": "study.tables",
+    "StudySummary": "study.summary",
+    "study_summary": "study.summary",
     "StudyReport": "study.study_report",
     "study_report": "study.study_report",
     "AttackPlan": "study.network_rows",

@@ -258,6 +258,16 @@ def real(tmp_path_factory):
     return place / "out"
 
 
+def test_report_without_a_file_is_a_table_and_the_verdicts(spectra, real):
+    code, printed, error = spectra("study", "report", real, "--only", "cell=gru", "--by", "task")
+    assert (code, error) == (0, "")
+    assert "with cell = gru: C1 " in printed
+    assert re.search(r"^ *C3|^C3 (holds|fails|undecided)", printed, flags=re.MULTILINE)
+    assert "no finished network has; there are gru, tanh" in spectra.refusal(
+        "study", "report", real, "--only", "cell=x"
+    )
+
+
 def test_report_writes_where_it_is_told_to(spectra, real, tmp_path):
     page = tmp_path / "page.html"
     code, printed, error = spectra("study", "report", real, "--out", tmp_path / "r", "--html", page)
@@ -287,7 +297,10 @@ def test_report_writes_where_it_is_told_to(spectra, real, tmp_path):
         (("resume", "{empty}"), "there is no study"),
         (("status", "{empty}"), "there is no study (study.sqlite)"),
         (("restore", "{empty}"), "has no intact backup"),
-        (("report", "{empty}"), "--out and --html are both missing"),
+        (("report", "{empty}"), "there is no study"),
+        (("report", "{empty}", "--only", "cell"), "expected COLUMN=VALUE"),
+        (("report", "{empty}", "--only", "cell=gru", "--only", "cell=tanh"), "--only names cell twice"),
+        (("report", "{empty}", "--by", "cell", "--out", "r"), "--by is for the table on the terminal"),
         (("report", "{empty}", "--html", "page.txt"), "expected a name that ends in .html"),
         (("report", "{empty}", "--html", "page.html"), "there is no study"),
         (("export", "{empty}", "--out", "t.xlsx"), "expected a name that ends in .csv, .parquet"),

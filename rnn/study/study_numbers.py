@@ -102,6 +102,8 @@ class StudyFindings:
         Networks without curves.
     outcomes, baselines : list of str
         The main outcomes, and the measures that others have to beat.
+    only : str
+        Which networks were chosen, in a sentence; empty for all.
     """
 
     status: StudyStatus
@@ -113,6 +115,7 @@ class StudyFindings:
     missing: int
     outcomes: list[str]
     baselines: list[str]
+    only: str = ""
 
 
 def study_numbers(

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rnn.pages.primer import examples
 from rnn.pages.terms import linked
@@ -27,9 +26,7 @@ from rnn.study.study_tables import (
 )
 from rnn.study.study_terms import STUDY_TERMS
 from rnn.study.study_words import PRIMER, attack_words, audit_words, finding_words, lead_words, notices
-
-if TYPE_CHECKING:
-    pass
+from rnn.study.summary import group_table, summary_table
 
 _LEVELS = {
     HOLDS: ("pass", "✓"),
@@ -148,7 +145,7 @@ def study_page(
         name=found.status.name,
         description=found.status.description,
         lead=lead_words(found.status, found.claims),
-        notices=notices(found.status),
+        notices=[*notices(found.status), *([found.only] if found.only else [])],
         primer=[prose(text) for text in PRIMER],
         claim_words=[_CLAIM_WORDS, *([found.unclaimed] if found.unclaimed else [])],
         claims=[(claim, claim_table(claim)) for claim in found.claims],
@@ -180,6 +177,9 @@ def _sections(
     found: StudyFindings, pictures: dict[str, Picture], main: StudyStatistics | None
 ) -> list[Section]:
     sections = []
+    groups = group_table(found.rows)
+    if len(groups) > 1:
+        sections.append(Section("What became of the networks", [], [summary_table(groups)]))
     for name in ("triangle.png", "along_training.png"):
         if name in pictures:
             text = _curve_words(found) if name == "along_training.png" else []

@@ -15,13 +15,14 @@ import numpy as np
 
 from rnn.extra import require
 from rnn.report import counted
-from rnn.study.claims import Claim, claims
+from rnn.study.claims import Claim
 from rnn.study.configuration import read_study, shipped_studies
 from rnn.study.demo_pages import checked_folder, write_folder
 from rnn.study.evidence import StudyStatistics
 from rnn.study.evidence_columns import COLUMNS
+from rnn.study.selection import chosen, worded
 from rnn.study.status import StudyStatus, reading, study_status
-from rnn.study.study_columns import baseline_columns, listed, main_outcomes
+from rnn.study.study_columns import baseline_columns, main_outcomes
 from rnn.study.study_numbers import (
     CENTRAL_COLUMNS,
     StudyFindings,
@@ -32,6 +33,7 @@ from rnn.study.study_numbers import (
 from rnn.study.study_page import render_study, study_page
 from rnn.study.study_pictures import study_pictures
 from rnn.study.study_words import lead_words, work_words
+from rnn.study.summary import group_table, verdicts
 from rnn.study.tables import study_rows
 from spectra import __version__
 from spectra.checks import generator, whole_number
@@ -40,7 +42,6 @@ from spectra.threads import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-_JUDGED = ("clean_accuracy", "fooling_reference", "lyapunov_exponent", "kick_end_worst")
 _STEPS = 5
 PAGE = "report.html"
 
@@ -122,6 +123,7 @@ class StudyReport:
 def study_report(
     out: str | os.PathLike[str],
     *,
+    only: Mapping[str, object] | None = None,
     rng: int | np.random.Generator = 0,
     draws: int = 2000,
     progress: Progress | None = None,
@@ -132,6 +134,9 @@ def study_report(
     ----------
     out : path-like
         Folder of the study; a run may be at work.
+    only : mapping of str to value or sequence of values, optional
+        Columns and what they may be, such as ``{"task": "digits", "gain": [0.5, 1]}``: the report is about
+        these networks.
     rng : int or numpy.random.Generator
         Source of resamples and permutations.
     draws : int
@@ -147,7 +152,7 @@ def study_report(
     Raises
     ------
     TypeError, ValueError
-        If there is no study in the folder, or an argument is out of range.
+        If there is no study in the folder, no network with these values, or an argument is out of range.
     DamagedStudyError
         If its database is damaged.
 
@@ -166,15 +171,26 @@ def study_report(
         if progress is not None:
             progress(next(done), _STEPS)
 
-    status, study, rows = study_status(folder), _study_of(folder), study_rows(folder)
+    status, study, rows = study_status(folder), _study_of(folder), chosen(study_rows(folder), only or {})
     step()
-    judged, unclaimed = _judged(rows, random)
+    judged, unclaimed = verdicts(rows, random)
     step()
     numbers = study_numbers(rows, draws=count, rng=random)
     step()
     curves, missing = along_training(folder, rows)
     outcomes, baselines = main_outcomes(rows), baseline_columns(rows)
-    found = StudyFindings(status, rows, numbers, judged, unclaimed, curves, missing, outcomes, baselines)
+    found = StudyFindings(
+        status,
+        rows,
+        numbers,
+        judged,
+        unclaimed,
+        curves,
+        missing,
+        outcomes,
+        baselines,
+        _only(only, rows, status),
+    )
     pictures = study_pictures(found)
     step()
     page = study_page(
@@ -218,23 +234,10 @@ def write_study_report(out: str | os.PathLike[str], target: str | os.PathLike[st
     return study_report(out).write(target)
 
 
-def _judged(rows: pd.DataFrame, random: np.random.Generator) -> tuple[tuple[Claim, ...], str]:
-    if rows.empty:
-        return (), "No network is finished yet, so there is no verdict."
-    lacking = [name for name in _JUDGED if name not in rows]
-    if lacking:
-        return (), f"No verdict: the networks have no {listed(lacking)}."
-    whole = rows[rows[list(_JUDGED)].notna().all(axis=1)]
-    if whole.empty:
-        return (), f"No verdict: no network has all of {listed(_JUDGED)}."
-    left = len(rows) - len(whole)
-    text = ""
-    if left:
-        text = f"{counted(left, 'network')} without a Lyapunov exponent, kick or fooling rate take no part."
-    try:  # networks are paired by their configuration; whether one was audited is no part of it
-        return claims(whole.drop(columns="audited", errors="ignore"), rng=random), text
-    except ValueError as error:  # a table of another function than run_trial, or one that cannot be paired
-        return (), f"No verdict: {error}."
+def _only(only: Mapping[str, object] | None, rows: pd.DataFrame, status: StudyStatus) -> str:
+    if not only:
+        return ""
+    return f"This report is about {worded(only)}: {len(rows)} of {counted(status.done, 'trained network')}."
 
 
 def _tables(
@@ -242,7 +245,7 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
-    tables = {"measures": rows, "central": numbers.central}
+    tables = {"measures": rows, "summary": group_table(rows), "central": numbers.central}
     for prefix, statistics in (("", numbers.main), ("further_", numbers.further)):
         if statistics is not None:
             names = COLUMNS if not prefix else ("per_block", "pooled", "partial", "gains")

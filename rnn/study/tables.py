@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from rnn.extra import require
 from rnn.study.database import DATABASE
+from rnn.study.selection import chosen
 from rnn.study.status import reading
 from rnn.study.trial_files import curves_path, read_curves, weights_path
 from rnn.study.trials import FIELDS
@@ -113,7 +115,13 @@ def trial_weights(out: str | os.PathLike[str], key: str) -> Path:
     return _present(weights_path(Path(out), key), key)
 
 
-def export_study(out: str | os.PathLike[str], path: str | os.PathLike[str], *, every: bool = False) -> Path:
+def export_study(
+    out: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    every: bool = False,
+    only: Mapping[str, object] | None = None,
+) -> Path:
     """Write the finished trials of a study to a file, whole or not at all.
 
     Parameters
@@ -124,6 +132,8 @@ def export_study(out: str | os.PathLike[str], path: str | os.PathLike[str], *, e
         Ends in .csv or .parquet; an existing file is replaced in one step.
     every : bool
         See `study_rows`.
+    only : mapping of str to value or sequence of values, optional
+        Columns and what they may be, such as ``{"task": "digits", "gain": [0.5, 1]}``.
 
     Returns
     -------
@@ -133,7 +143,7 @@ def export_study(out: str | os.PathLike[str], path: str | os.PathLike[str], *, e
     Raises
     ------
     ValueError
-        If the name ends otherwise, or there is no study.
+        If the name ends otherwise, there is no study, or no network with these values.
     ModuleNotFoundError
         If pyarrow is not installed, which writes Parquet.
 
@@ -151,7 +161,7 @@ def export_study(out: str | os.PathLike[str], path: str | os.PathLike[str], *, e
         DATABASE.partition(".")[0] + "."
     ):
         raise ValueError(f"path is {target}, a name of the study itself; choose another")
-    table = study_rows(out, every=every)
+    table = chosen(study_rows(out, every=every), only or {})
     content = io.BytesIO()
     if ending == ".csv":
         table.to_csv(content, index=False)

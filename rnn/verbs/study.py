@@ -45,6 +45,10 @@ Dask = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")]
 Limit = Annotated[int | None, typer.Option(help="Run at most N trials now.", metavar="N")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="Only networks with this value; may be repeated.", metavar="COLUMN=VALUE[,VALUE]"),
+]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Folder of the data files; else SPECTRA_DATA.", metavar="DIR")
 ]
@@ -148,23 +152,31 @@ def report(
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write only the page.", metavar="FILE.html")
     ] = None,
+    only: Only = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Column that makes the groups of the table; may be repeated.", metavar="COLUMN"),
+    ] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
 ) -> None:
-    """Report on a study: what goes with robustness, how sure that is, and what becomes of the claims."""
+    """Report on a study: networks and verdicts; with --out or --html also what goes with robustness."""
     from rnn.files import check_unused, write_whole
 
-    if out is None and html_file is None:
-        raise ValueError("--out and --html are both missing; name a folder, or a file for the page")
     check_unused({"--html": html_file}, endings={"--html": (".html",)}, force=force)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out is {out}, which is no folder; name one, or --html {out}")
+    if by and (out or html_file):
+        raise ValueError("--by is for the table on the terminal; leave out --out and --html, or --by")
     need_extra()
+    if out is None and html_file is None:
+        _print_summary(folder, _only(only), by, seed)
+        return
 
     from rnn.study.study_report import study_report
 
     with progress_of("parts") as progress:
-        found = study_report(folder, rng=seed, progress=progress)
+        found = study_report(folder, only=_only(only), rng=seed, progress=progress)
     paths = [] if out is None else list(found.write(out))
     if html_file is not None:
         write_whole(html_file, found.to_html())
@@ -181,6 +193,7 @@ def export(
     every: Annotated[
         bool, typer.Option("--every", help="Also trials that are no longer part of the study.")
     ] = False,
+    only: Only = None,
     force: options.Force = False,
 ) -> None:
     """Write the finished trials as one table."""
@@ -191,7 +204,7 @@ def export(
 
     from rnn.study.tables import export_study
 
-    typer.echo(printable(str(export_study(folder, out, every=every))))
+    typer.echo(printable(str(export_study(folder, out, every=every, only=_only(only)))))
 
 
 @app.command("list")
@@ -273,6 +286,42 @@ def _print(status: StudyStatus) -> None:
         typer.echo(f"and {len(status.failures) - _LISTED} more; --json - lists all")
     for task, reason in status.missing:
         typer.echo(printable(f"no data for {task}: {reason}"))
+
+
+def _only(texts: list[str] | None) -> dict[str, object]:
+    """Give what --only asks for: the values of each column."""
+    found: dict[str, object] = {}
+    for text in texts or ():
+        name, sign, values = text.partition("=")
+        if not (name and sign and values):
+            raise ValueError(
+                f"--only is {text!r}; expected COLUMN=VALUE or COLUMN=VALUE,VALUE, such as cell=gru"
+            )
+        if name in found:
+            raise ValueError(f"--only names {name} twice; give its values as {name}=VALUE,VALUE")
+        found[name] = values.split(",")
+    return found
+
+
+def _print_summary(folder: Path, only: dict[str, object], by: list[str] | None, seed: int) -> None:
+    from rnn.study.summary import GROUPS, study_summary
+
+    found = study_summary(folder, only=only, by=by or GROUPS, rng=seed)
+    if len(found.table):
+        print_records(found.table.to_dict("records"), title=str(found))
+    else:
+        typer.echo(printable(str(found)))
+    for claim in found.claims:
+        typer.echo(printable(f"{claim.name} {claim.verdict}: {claim.statement}"))
+        for words in claim.words:
+            typer.echo(printable(textwrap.fill(words, 108, initial_indent="    ", subsequent_indent="    ")))
+    if found.note:
+        typer.echo(printable(found.note))
+    typer.echo(
+        printable(
+            f"which measures go with robustness: spectra study report {shlex.quote(str(folder))} --out FOLDER"
+        )
+    )
 
 
 def _plain(status: StudyStatus) -> dict[str, Any]:
