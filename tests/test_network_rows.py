@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rnn.bounds.slopes import local_lipschitz
 from rnn.dynamics import mean_state_jacobian
 from rnn.harness import robustness
 from rnn.models import FeedForward, ModelConfig, build_model
@@ -140,6 +141,13 @@ def test_padding_takes_no_part() -> None:
     one = network_row(model, X, Y, plan=PLAN, lengths=lengths).values
     two = network_row(model, noisy, Y, plan=PLAN, lengths=lengths).values
     assert one == two
+    alone = [X[i : i + 1, :length] for i, length in enumerate(lengths)]
+    slopes = [float(local_lipschitz(model, x)) for x in alone]
+    with torch.no_grad():
+        scores = np.concatenate([model(x).double().numpy() for x in alone])
+    margins = [row[k] - np.delete(row, k).max() for row, k in zip(scores, Y.tolist(), strict=True)]
+    assert one["io_jacobian_norm"] == pytest.approx(np.median(slopes), rel=1e-5)
+    assert one["margin"] == pytest.approx(np.median(margins), rel=1e-4)
 
 
 def test_refusals() -> None:

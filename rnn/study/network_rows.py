@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from rnn.attacking.length_arguments import LengthArgument, length_argument
 from rnn.bounds.slopes import local_lipschitz
 from rnn.dynamics import input_jacobian, mean_state_jacobian
 from rnn.harness import attack, robustness
@@ -22,7 +23,7 @@ from rnn.motion.kicks import state_kicks
 from rnn.motion.lyapunov import lyapunov_spectrum
 from rnn.motion.propagation import finite_time_growth
 from rnn.weights import NamedMatrix, named_matrices
-from spectra.checks import positive, whole_number
+from spectra.checks import non_negative, positive, whole_number
 from spectra.errors import UnsupportedModelError
 from spectra.norms import spectral_norm
 from spectra.stability import distance_to_instability, kreiss_constant
@@ -72,6 +73,39 @@ class AttackPlan:
         """Check the options that nobody checks later."""
         whole_number(self.trajectories, "trajectories")
         positive(self.kick, "kick")
+        for name in ("methods", "minimal"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise TypeError(f"{name} is {getattr(self, name)!r}; expected a tuple of names")
+        if not self.methods:
+            raise ValueError("methods is empty; expected at least one attack")
+        check_budgets(self.budgets)
+
+
+def check_budgets(budgets: Sequence[tuple[str, Sequence[float]]]) -> None:
+    """Refuse budgets that would share a column of outcomes, which is named by six digits.
+
+    Parameters
+    ----------
+    budgets : sequence of (str, sequence of float)
+        See `AttackPlan`.
+
+    Raises
+    ------
+    TypeError
+        If they are nothing of the kind.
+    ValueError
+        If a norm or a budget is there twice, or a budget is negative.
+    """
+    if not isinstance(budgets, (tuple, list)) or not all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in budgets
+    ):
+        raise TypeError(f'budgets is {budgets!r}; expected pairs such as (("linf", (0.05, 0.1)),)')
+    known: set[str] = set()
+    for norm, sizes in budgets:
+        for column in (f"{norm}", *(f"{norm} {non_negative(size, 'budgets'):g}" for size in sizes)):
+            if column in known:
+                raise ValueError(f"budgets has {column} twice (to six digits); name each once")
+            known.add(column)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +165,8 @@ def network_row(
     Jacobian at mean state and input; ``input_spectral_norm`` and ``linear_spectral_norm`` (readout);
     ``growth_peak`` and ``growth_end``, means of log10 of the norm of the product of the state Jacobians;
     ``lyapunov_exponent``; ``io_jacobian_norm``, the median of ‖∂logits/∂x‖; ``margin``, the median of z_y -
-    max z_k; their ratio ``io_jacobian_per_margin``.
+    max z_k; their ratio ``io_jacobian_per_margin``; none of the three where sequences have lengths that the
+    model does not take.
 
     Columns of outcomes: ``fooling_<method>_<norm>_<budget>``, the share of the clean-correct that is turned,
     with method "all" for the worst over all; ``minimal_<norm>``, the median distance of the misclassified
@@ -267,11 +302,25 @@ def _kick_columns(directions: NDArray[np.str_], growth: Floats) -> Iterator[tupl
         yield f"kick_end_{name}", float(np.median(chosen[..., -1]))
 
 
+class _WithLengths(nn.Module):
+    """A model of padded sequences as a function of these alone."""
+
+    def __init__(self, model: nn.Module, argument: LengthArgument, lengths: Tensor) -> None:
+        super().__init__()
+        self.model, self.argument, self.lengths = model, argument, lengths
+
+    def forward(self, x: Tensor) -> object:
+        return self.argument.call(self.model, x, self.lengths)
+
+
 def _slope_columns(
     model: nn.Module, x: Tensor, y: Tensor | ArrayLike, lengths: Tensor | None, tolerance: float | None
 ) -> Row:
     if lengths is not None:
-        return {}
+        argument = length_argument(model)
+        if argument is None:
+            return {}
+        model = _WithLengths(model, argument, lengths)
     slope = float(np.median(local_lipschitz(model, x).values))
     labels = torch.as_tensor(y)
     if tolerance is not None or labels.ndim != 1:
@@ -280,7 +329,7 @@ def _slope_columns(
         scores = logits(model, x).double().cpu()
     true = labels.cpu()[:, None]
     rival = scores.scatter(1, true, -math.inf).amax(1)
-    margin = float((scores.gather(1, true)[:, 0] - rival).median())
+    margin = float(np.median((scores.gather(1, true)[:, 0] - rival).numpy()))
     row: Row = {"io_jacobian_norm": slope, "margin": margin}
     return row | ({"io_jacobian_per_margin": slope / margin} if margin > 0 else {})
 
