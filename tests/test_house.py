@@ -266,6 +266,7 @@ ORDER = [
     "rnn.study.evidence_columns",
     "rnn.study.evidence_tables",
     "rnn.study.evidence",
+    "rnn.study.seed_intervals",
     "rnn.study.claims",
     "rnn.attacking.bracket_verdicts",
     "rnn.attacking.brackets",

@@ -57,7 +57,7 @@ def test_each_group_is_what_its_networks_are(folder, rows):
         assert line["stable"] == np.mean(held)
         assert line["accuracy"] == np.median(own["clean_accuracy"])
         assert line["fooling"] == np.median(own["fooling_reference"])
-    again = claims(rows, rng=0)
+    again = claims(rows)
     assert [claim.words for claim in found.claims] == [claim.words for claim in again]
     assert str(found).startswith("48 trained networks: C1 ")
 

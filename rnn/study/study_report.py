@@ -173,7 +173,7 @@ def study_report(
 
     status, study, rows = study_status(folder), _study_of(folder), chosen(study_rows(folder), only or {})
     step()
-    judged, unclaimed = verdicts(rows, random)
+    judged, unclaimed = verdicts(rows)
     step()
     numbers = study_numbers(rows, draws=count, rng=random)
     step()

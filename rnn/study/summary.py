@@ -15,7 +15,6 @@ from rnn.study.claims import Claim, claims, stable
 from rnn.study.selection import chosen, worded
 from rnn.study.study_columns import ACCURACY, REFERENCE, listed, study_label
 from rnn.study.tables import study_rows
-from spectra.checks import generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +75,6 @@ def study_summary(
     *,
     only: Mapping[str, object] | None = None,
     by: Sequence[str] = GROUPS,
-    rng: int | np.random.Generator = 0,
 ) -> StudySummary:
     """Sum a study up: accuracy, fooling rate and stability of each group, and the verdicts on the claims.
 
@@ -89,8 +87,6 @@ def study_summary(
         about these networks.
     by : sequence of str
         Columns that make a group; those with one value throughout are left out.
-    rng : int or numpy.random.Generator
-        Source of the resamples of the verdicts.
 
     Returns
     -------
@@ -109,9 +105,8 @@ def study_summary(
     `rnn.study_report` adds which measures go with robustness, with figures. This one takes a second or two
     for 10,000 networks.
     """
-    random = generator(rng)
     rows = chosen(study_rows(out), only or {})
-    judged, note = verdicts(rows, random)
+    judged, note = verdicts(rows)
     return StudySummary(group_table(rows, by), judged, note, len(rows), worded(only or {}))
 
 
@@ -179,15 +174,13 @@ def summary_table(table: pd.DataFrame) -> Table:
     )
 
 
-def verdicts(rows: pd.DataFrame, random: np.random.Generator) -> tuple[tuple[Claim, ...], str]:
+def verdicts(rows: pd.DataFrame) -> tuple[tuple[Claim, ...], str]:
     """Hold the claims against those networks that have all it takes.
 
     Parameters
     ----------
     rows : DataFrame
         From `rnn.study.tables.study_rows`.
-    random : numpy.random.Generator
-        Source of the resamples.
 
     Returns
     -------
@@ -209,7 +202,7 @@ def verdicts(rows: pd.DataFrame, random: np.random.Generator) -> tuple[tuple[Cla
     if left:
         text = f"{counted(left, 'network')} without a Lyapunov exponent, kick or fooling rate take no part."
     try:  # networks are paired by their configuration; whether one was audited is no part of it
-        return claims(whole.drop(columns="audited", errors="ignore"), rng=random), text
+        return claims(whole.drop(columns="audited", errors="ignore")), text
     except ValueError as error:  # a table of another function than run_trial, or one that cannot be paired
         return (), f"No verdict: {error}."
 

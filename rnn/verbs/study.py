@@ -170,7 +170,7 @@ def report(
         raise ValueError("--by is for the table on the terminal; leave out --out and --html, or --by")
     need_extra()
     if out is None and html_file is None:
-        _print_summary(folder, _only(only), by, seed)
+        _print_summary(folder, _only(only), by)
         return
 
     from rnn.study.study_report import study_report
@@ -303,10 +303,10 @@ def _only(texts: list[str] | None) -> dict[str, object]:
     return found
 
 
-def _print_summary(folder: Path, only: dict[str, object], by: list[str] | None, seed: int) -> None:
+def _print_summary(folder: Path, only: dict[str, object], by: list[str] | None) -> None:
     from rnn.study.summary import GROUPS, study_summary
 
-    found = study_summary(folder, only=only, by=by or GROUPS, rng=seed)
+    found = study_summary(folder, only=only, by=by or GROUPS)
     if len(found.table):
         print_records(found.table.to_dict("records"), title=str(found))
     else:
