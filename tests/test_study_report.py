@@ -159,7 +159,9 @@ def test_verdicts_count_every_pair_also_of_audited_networks(folder, report):
     assert "log10 of eigenvector condition number" in Page(report.html).words
     audited = int(rows["audited"].sum())
     assert f"On {audited} audited networks the full ensemble of attacks ran too" in text
-    assert "it turned 1.0 percentage points more" in text
+    assert "it turned 1.0 percentage points more than the attacks that all networks had together" in text
+    before = report.tables["claim_c2"].iloc[0]["stable_before"]
+    assert f"{before:.0%}" in Page(report.html).words
 
 
 def test_what_failed_and_what_is_open_is_said(report):
