@@ -214,7 +214,28 @@ GRID = "[[grid]]\ntask = 'digits'\ncell = 'gru'\n"
         ('name = "x"\n', "key grid: expected at least one table"),
         ('name = "x"\ngrid = 3\n', "line 2, key grid: expected at least one table"),
         ('name = "x"\n[grid]\ncell = "gru"\n', "line 2, key grid.task: task is missing"),
-        (SMALL + "seeds = 100001\n", "line 2, key grid: 100001 combinations; expected at most 100000"),
+        (SMALL + "seeds = 100001\n", "line 5, key grid.seeds: seeds is 100001; expected at most 100000"),
+        (SMALL + f"seeds = 1{'0' * 30}\n", "line 5, key grid.seeds: seeds is 10+; expected at most 100000"),
+        (SMALL + f"hidden = 1{'0' * 30}\n", "line 5, key grid.hidden: hidden is 10+; expected at most"),
+        (
+            SMALL + "seeds = 400\nhidden = [" + ", ".join(map(str, range(1, 252))) + "]\n",
+            "line 2, key grid: 100400 combinations; expected at most 100000",
+        ),
+        (
+            'name = "x"\n' + 2 * (GRID + "seeds = 50001\n"),
+            "line 6, key grid: 50001 combinations after the 50001 of the grids above; expected at most",
+        ),
+        ('name = "n # [n"\n' + GRID + "gain = -1\n", "line 5, key grid.gain: gain is -1.0"),
+        (SMALL + "target = 0.9\n", "line 5, key grid.target: target is given without a normalisation"),
+        (
+            SMALL.replace("gru", "orthogonal") + 'normalisation = ["none", "norm-during"]\n',
+            'line 5, key grid.normalisation: the cell "orthogonal" takes no normalisation',
+        ),
+        (
+            SMALL + "[attacks]\nbudgets = { linf = [0.1, 0.10000001] }\n",
+            "line 6, key attacks.budgets: budgets has linf 0.1 twice",
+        ),
+        ("a = " + "[" * 100_000, "study.toml: lists or tables are nested too deeply"),
         ('name = "x\n', "study.toml, line 1: no TOML"),
         ("name = [1,\n2", "study.toml, line 2, the last: no TOML"),
     ],
@@ -224,6 +245,18 @@ def test_what_is_wrong_is_named_with_file_line_and_key(written, text, message):
         read_study(written(text))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("study.toml")
+
+
+def test_a_module_that_ends_the_program_is_refused(written, tmp_path, monkeypatch):
+    (tmp_path / "module_that_exits.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r'"module_that_exits" cannot be imported \(SystemExit: 3\)'):
+        read_study(written('modules = ["module_that_exits"]\n' + SMALL))
+
+
+def test_a_home_that_is_not_there_is_a_folder_like_others(written, tmp_path):
+    study = read_study(written('data_root = "~no-such-user/x"\n' + SMALL))
+    assert study.trials[0].data_root == str(tmp_path / "~no-such-user" / "x")
 
 
 def test_plain_values_have_no_line():

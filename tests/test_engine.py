@@ -14,6 +14,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from rnn.study.engine import run_trials
+from rnn.study.workers import one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,11 +39,20 @@ def troubled(kind):
         raise ValueError("this one\nis wrong")
     if kind == "exit":
         sys.exit(3)
+    if kind == "wordless":
+        raise WordlessError
+    if kind == "surrogate":
+        raise ValueError("\ud800\0" + 5000 * "x")
     if kind == "unpicklable":
         return lambda: None
     if kind == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return kind
+
+
+class WordlessError(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
 
 
 class Unpicklable:
@@ -134,6 +144,17 @@ def test_failed_trials_are_recorded_and_the_rest_go_on():
     assert "not to be sent" in results[6].error
 
 
+def test_errors_can_be_written_whatever_they_say():
+    with ThreadPoolExecutor(1) as pool:
+        wordless, surrogate, left = run_trials(troubled, ["wordless", "surrogate", "exit"], executor=pool)
+    assert wordless.error == "WordlessError: (no message: its __str__ raised RuntimeError)"
+    assert surrogate.error.startswith(r"ValueError: \ud800\0xxx")
+    assert len(surrogate.error) < 2100
+    assert one_line(UserWarning("\udc80")) == r"UserWarning: \udc80"
+    surrogate.details.encode()
+    assert (left.error, "in troubled" in left.details) == ("SystemExit: 3", True)
+
+
 def test_a_dead_worker_costs_only_the_trial_that_killed_it():
     done = []
     kinds = ["a", "die", "b", "c", "d"]
@@ -158,6 +179,8 @@ def test_an_exception_from_progress_stops_everything():
 def test_refusals():
     with pytest.raises(TypeError, match="does not pickle"):
         run_trials(lambda config: config, [1])
+    with pytest.raises(TypeError, match="function is a int; expected a function of a module"):
+        run_trials(3, [1])
     with pytest.raises(ValueError, match="workers"):
         run_trials(numbers, [1], workers=0)
     with pytest.raises(TypeError, match="workers"):
@@ -185,6 +208,7 @@ def script(tmp_path, body):
 SLEEPERS = """
     import os, time
     from rnn.study.engine import run_trials
+from rnn.study.workers import one_line
 
     def trial(name):
         print(os.getpid(), flush=True)
@@ -235,6 +259,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 def test_a_script_without_guard_is_told_what_to_do(tmp_path):
     body = """
         from rnn.study.engine import run_trials
+from rnn.study.workers import one_line
         run_trials(abs, [1, 2, 3], workers=2)
     """
     with script(tmp_path, body) as process:

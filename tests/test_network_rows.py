@@ -157,3 +157,13 @@ def test_refusals() -> None:
         AttackPlan(trajectories=0)
     with pytest.raises(ValueError, match="kick"):
         AttackPlan(kick=0.0)
+    with pytest.raises(ValueError, match="methods is empty; expected at least one attack"):
+        AttackPlan(methods=())
+    with pytest.raises(TypeError, match="minimal is 'l2'; expected a tuple of names"):
+        AttackPlan(minimal="l2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"budgets is .*; expected pairs such as"):
+        AttackPlan(budgets={"linf": (0.1,)})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="budgets has linf twice"):
+        AttackPlan(budgets=(("linf", (0.1,)), ("linf", (0.2,))))
+    with pytest.raises(ValueError, match=r"budgets has l2 0\.1 twice \(to six digits\)"):
+        AttackPlan(budgets=(("l2", (0.1, 0.10000001)),))

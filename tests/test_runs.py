@@ -123,10 +123,10 @@ def test_failed_trials_are_recorded_and_retried_on_request(tmp_path, threads, mo
 
 
 def test_what_cannot_be_kept_is_a_failure_of_its_trial(tmp_path, threads):
-    study = study_from({"name": "w", "grid": {"task": "digits", "cell": "gru", "seeds": 4}})
+    study = study_from({"name": "w", "grid": {"task": "digits", "cell": "gru", "seeds": 5}})
     status = run_study(study, tmp_path, function=wrong, executor=threads)
-    words = ["NaN", "is a list", "holds objects", "expected a TrialOutcome"]
-    assert status.failed == 4
+    words = ["NaN", "is a list", "holds objects", "expected a TrialOutcome", "RuntimeError: no array"]
+    assert status.failed == 5
     for (_, error), word in zip(status.failures, words, strict=True):
         assert word in error
 
@@ -189,6 +189,20 @@ def test_tasks_without_data_are_listed_and_the_others_run(tmp_path, threads, mon
     assert str(tmp_path) in empty.missing[0][1]
 
 
+def test_options_that_a_task_does_not_have_are_no_missing_data(tmp_path, threads):
+    study = study_from(CONTENT | {"tasks": {"digits": {"stepps": 3}}})
+    with pytest.raises(ValueError, match=r"the task 'digits' cannot be loaded with its options .*stepps"):
+        run_study(study, tmp_path, executor=threads)
+
+
+def test_whatever_a_loader_of_ones_own_raises_is_told_as_missing_data(tmp_path, threads, monkeypatch):
+    monkeypatch.setattr("rnn.tasks._registered", {"no-files": lambda *_: (tmp_path / "no.csv").read_text()})
+    study = study_from({"name": "u", "grid": {"task": "no-files", "cell": "gru"}})
+    status = run_study(study, tmp_path / "out", executor=threads)
+    assert status.missing[0][1].startswith("FileNotFoundError: ")
+    assert (status.absent, status.failed) == (1, 0)
+
+
 def test_modules_are_imported_where_trials_run(tmp_path, monkeypatch):
     module = tmp_path / "module_of_a_user.py"
     module.write_text("from rnn.tasks import register_task\nregister_task('of-a-user', print)\n")
@@ -221,7 +235,13 @@ def test_refusals(tmp_path, threads):
         run_study(STUDY, tmp_path / "a", function=cheap, executor="tcp://here")
     with pytest.raises(ValueError, match="limit is 0"):
         run_study(STUDY, tmp_path / "a", function=cheap, limit=0)
+    with pytest.raises(TypeError, match="function is a int; expected a function of a module"):
+        run_study(STUDY, tmp_path / "a", function=3)
+    with pytest.raises(TypeError, match="progress"):
+        run_study(STUDY, tmp_path / "a", function=cheap, progress=3)
     assert not (tmp_path / "a").exists()
+    with pytest.raises(ValueError, match="out is empty; name a folder"):
+        run_study(STUDY, "", function=cheap)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="which is no folder"):
         run_study(STUDY, tmp_path / "file", function=cheap)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -197,7 +198,8 @@ def test_without_any_database_the_files_of_the_trials_are_enough(out):
     before = study_rows(out)
     (out / DATABASE).write_bytes(b"")
     (out / BACKUP).write_bytes(b"no")
-    with pytest.raises(DamagedStudyError, match=r"study\.backup\.sqlite is damaged too"):
+    words = r"study\.backup\.sqlite is damaged too .*Move study\.sqlite away and run the study again"
+    with pytest.raises(DamagedStudyError, match=words):
         run_study(STUDY, out, function=cheap, workers=1)
     with pytest.raises(ValueError, match=r"no intact backup; move study\.sqlite away and run"):
         restore_study(out)
@@ -220,6 +222,48 @@ def test_a_damaged_file_of_a_trial_is_told_and_not_taken_over(out):
     change(out, "UPDATE trials SET status = 'pending' WHERE key = ?", key)
     with opened_store(out) as store:
         assert store.collect() == 0
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["[]", '"x"', "{}", '{"row": {"task": 1}}', '{"row": {"x": NaN}}', '{"seconds": NaN}', '{"key": 3}'],
+)
+def test_a_record_that_nobody_wrote_is_not_taken_over(out, record):
+    path = out / "curves" / f"{STUDY.trials[3].key}.npz"
+    content = json.loads(record)
+    if isinstance(content, dict) and content:
+        content = read_curves(path)[0] | content
+    np.savez(path, record=np.array(json.dumps(content)))
+    change(out, "UPDATE trials SET status = 'pending' WHERE key = ?", STUDY.trials[3].key)
+    with opened_store(out) as store:
+        assert store.collect() == 0
+    with pytest.raises(ValueError, match="is damaged"):
+        read_curves(path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("DROP TABLE missing", "it has no table 'missing'"),
+        (
+            "UPDATE trials SET content = '{' WHERE position = 2",
+            "the configuration of trial .* is not as it was",
+        ),
+    ],
+)
+def test_what_sqlite_does_not_notice_is_damage_too(out, statement, words):
+    change(out, statement)
+    with pytest.raises(DamagedStudyError, match=words):
+        study_status(out)
+    assert restore_study(out).complete
+
+
+def test_a_run_says_with_which_versions_it_was_made(out):
+    with contextlib.closing(sqlite3.connect(out / DATABASE)) as connection:
+        (text,) = connection.execute("SELECT value FROM meta WHERE name = 'versions of run 1'").fetchone()
+    versions = json.loads(text)
+    assert versions["torch"] == metadata.version("torch")
+    assert set(versions) == {"spectra-rnn", "python", "torch", "numpy", "scipy"}
 
 
 def test_nothing_to_restore(out, tmp_path):
@@ -295,9 +339,16 @@ def test_the_record_stands_beside_the_arrays(finished):
         (TrialOutcome({"x": np.ones(2)}), TypeError, r"row\['x'\] is a ndarray"),
         (TrialOutcome({"seed": 1}), ValueError, "which stands beside it"),
         (TrialOutcome({}, {"a": np.array([{}])}), TypeError, r"arrays\['a'\] holds objects"),
-        (TrialOutcome({}, {"record": np.ones(1)}), ValueError, "which are taken"),
-        (TrialOutcome({}, {"file": np.ones(1)}), ValueError, "which are taken"),
+        (TrialOutcome({}, {"record": np.ones(1)}), ValueError, "which is taken"),
+        (TrialOutcome({}, {"file": np.ones(1)}), ValueError, "which is taken"),
+        (TrialOutcome({}, {"allow_pickle": np.ones(1)}), ValueError, "which is taken"),
         (TrialOutcome({}, {}, "weights"), TypeError, "weights is a str; expected bytes or None"),
+        (TrialOutcome(None), TypeError, "row is a NoneType; expected a dict"),
+        (TrialOutcome({1: 2, "1": 3}), TypeError, "row has the name 1; expected a text"),
+        (TrialOutcome({"x": "\ud800"}), ValueError, "which UTF-8 cannot write"),
+        (TrialOutcome({"x": 2**63}), ValueError, r"row\['x'\] has more than 64 bits"),
+        (TrialOutcome({}, None), TypeError, "arrays is no mapping"),
+        (TrialOutcome({}, {3: np.ones(1)}), TypeError, "arrays is no mapping"),
     ],
 )
 def test_outcomes_that_cannot_be_kept(outcome, kind, message):

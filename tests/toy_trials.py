@@ -63,12 +63,20 @@ def killed_once(trial):
     return slow(trial)
 
 
+class Unruly:
+    """Raises when it is looked at."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("no array")
+
+
 def wrong(trial):
-    """Gives what cannot be kept, in four ways."""
+    """Gives what cannot be kept, in five ways."""
     ways = [
         TrialOutcome({"x": float("nan")}),
         TrialOutcome({"x": [1.0]}),
         TrialOutcome({"x": 1.0}, {"a": np.array([None])}),
         {"x": 1.0},
+        TrialOutcome({"x": 1.0}, {"a": Unruly()}),
     ]
     return ways[trial.seed]

@@ -174,13 +174,13 @@ def column_label(column: str) -> str:
 
     Examples
     --------
-    >>> column_label("jacobian_spectral_norm"), column_label("fooling_pgd_linf_0.1")
-    ('Jacobian: spectral norm', 'fooling rate, PGD, L∞ 0.1')
+    >>> column_label("jacobian_spectral_norm"), column_label("fooling_apgd-ce_linf_0.1")
+    ('Jacobian: spectral norm', 'fooling rate, APGD-CE, L∞ 0.1')
     """
-    outcome = re.fullmatch(r"(fooling|success)_(\w+)_(linf|l2)_([\d.e-]+)", column)
+    outcome = re.fullmatch(r"(fooling|success)_([\w-]+)_(linf|l1|l2)_([\d.e+-]+)", column)
     if outcome:
         what, method, norm, budget = outcome.groups()
-        return f"{what} rate, {method.upper()}, {'L∞' if norm == 'linf' else 'L2'} {budget}"
+        return f"{what} rate, {method.upper()}, {'L∞' if norm == 'linf' else norm.upper()} {budget}"
     prefix, _, rest = column.partition("_")
     if column in LABELS or rest not in LABELS:
         return LABELS.get(column, column)

@@ -109,7 +109,7 @@ def read_study(study: str | os.PathLike[str]) -> StudyConfig:
     path = _study_file(study)
     content, lines = parsed(_text_of(path), path.name)
     if isinstance(content.get("data_root"), str) and content["data_root"]:
-        content["data_root"] = os.path.abspath(path.parent / Path(content["data_root"]).expanduser())
+        content["data_root"] = os.path.abspath(path.parent / os.path.expanduser(content["data_root"]))
     return study_from(content, source=path.name, lines=lines)
 
 
@@ -206,7 +206,7 @@ def _imported(value: Any, name: str) -> str:
     module = text(value, name)
     try:
         importlib.import_module(module)
-    except Exception as error:  # whatever the import of a foreign module may raise
+    except (Exception, SystemExit) as error:  # whatever the import of a foreign module may raise
         raise ValueError(
             f'"{module}" cannot be imported ({type(error).__name__}: {error}); install it, or add its folder '
             "to PYTHONPATH"

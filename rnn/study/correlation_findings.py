@@ -131,9 +131,9 @@ def label(column: str) -> str:
     Examples
     --------
     >>> label("fooling_all_linf_0.1")
-    'fooling rate, worst attack, L∞ 0.1'
+    'fooling rate, all attacks, L∞ 0.1'
     """
-    return study_label(column).replace(", ALL,", ", worst attack,")
+    return study_label(column)
 
 
 def interval(row: Mapping[Any, Any] | pd.Series, name: str = "spearman") -> str:

@@ -102,7 +102,7 @@ def _picture(table: pd.DataFrame, within: pd.DataFrame, outcomes: Sequence[str])
     figure = draw_forest(table, within if pooled else within[:0], outcomes=outcomes, baselines=BASELINES)
     caption = """
         Spearman's correlation of each measure with each outcome, with its 95 % interval. Filled: Holm's p is
-        below 0.05. ALL stands for the worst of the attacks.
+        below 0.05. With all attacks an example counts that any of them turns.
     """
     return Picture(
         "All correlations",

@@ -89,12 +89,21 @@ def check_database(path: Path) -> int:
             raise ValueError(found)
         if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
             raise ValueError("it is no database of a study")
+        there = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        }
+        missing = sorted({"meta", "trials", "runs", "missing"} - there)
+        if missing:
+            raise ValueError(f"it has no table {missing[0]!r}")
         rows = connection.execute("SELECT key, row, digest FROM trials WHERE status = 'done'")
         count = 0
         for key, row, digest in rows:
             if digest_of(key, row) != digest:
                 raise ValueError(f"the row of trial {key[:12]} is not as it was written")
             count += 1
+        for key, content in connection.execute("SELECT key, content FROM trials"):
+            if hashlib.sha256(str(content).encode()).hexdigest() != key:
+                raise ValueError(f"the configuration of trial {key[:12]} is not as it was written")
         return count
 
 

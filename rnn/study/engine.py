@@ -142,6 +142,8 @@ def checked_workers(executor: Executor | None, workers: int | None) -> int | Non
 
 
 def _check_function(function: Callable[[Any], Any]) -> None:
+    if not callable(function):
+        raise TypeError(f"function is a {type(function).__name__}; expected a function of a module")
     try:
         pickle.dumps(function)
     except Exception as failure:

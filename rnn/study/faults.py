@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shlex
 import shutil
 import sqlite3
 import time
@@ -28,10 +29,18 @@ class DamagedStudyError(ValueError):
     """
 
     def __init__(self, folder: Path, what: str) -> None:
+        backup, intact = _backup_words(folder / BACKUP)
+        restore = (
+            f"`spectra study restore {shlex.quote(str(folder))}` puts it aside and takes what is finished "
+            "from the backup and the files of the trials"
+        )
+        again = (
+            f"Move {DATABASE} away and run the study again with its file: what is finished is taken from the "
+            "files of the trials"
+        )
         super().__init__(
-            f"{folder / DATABASE} is damaged ({' '.join(what.split())}); {_backup_words(folder / BACKUP)}. "
-            f"`spectra study restore {folder}` puts it aside and takes what is finished from the backup and "
-            "the files of the trials"
+            f"{folder / DATABASE} is damaged ({' '.join(what.split())}); {backup}. "
+            f"{restore if intact else again}"
         )
 
 
@@ -99,12 +108,13 @@ def _no_room(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < 1 << 20
 
 
-def _backup_words(backup: Path) -> str:
+def _backup_words(backup: Path) -> tuple[str, bool]:
+    """Say in words how the backup is, and whether it is intact."""
     try:
         count = check_database(backup)
     except FileNotFoundError:
-        return "there is no backup"
+        return "there is no backup", False
     except (ValueError, sqlite3.Error) as error:
-        return f"{backup.name} is damaged too ({error})"
+        return f"{backup.name} is damaged too ({error})", False
     saved = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(backup.stat().st_mtime))
-    return f"{backup.name} of {saved} is intact ({count} finished trials)"
+    return f"{backup.name} of {saved} is intact ({count} finished trials)", True

@@ -102,7 +102,7 @@ class Recorder:
                 finished = finished_trial(
                     trial, result.value, seconds=result.seconds, warnings=result.warnings
                 )
-            except (TypeError, ValueError) as failure:
+            except Exception as failure:  # what a trial gave may be anything
                 error = one_line(failure)
         if error:
             self.store.fail(trial.key, error=error, details=result.details, seconds=result.seconds)

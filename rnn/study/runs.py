@@ -24,7 +24,7 @@ from rnn.study.store import opened_store
 from rnn.study.trials import Trial, TrialOutcome
 from rnn.study.workers import one_line
 from rnn.tasks import load_task
-from spectra.checks import whole_number
+from spectra.checks import callback, whole_number
 
 TrialFunction = Callable[[Trial], TrialOutcome]
 
@@ -104,7 +104,12 @@ def run_study(
         config = study_again(config.content, data_root=data_root)
     most = None if limit is None else whole_number(limit, "limit")
     count = checked_workers(executor, workers)
+    callback(progress)
+    if function is not None and not callable(function):
+        raise TypeError(f"function is a {type(function).__name__}; expected a function of a module")
     folder = Path(out)
+    if not os.fspath(out):
+        raise ValueError("out is empty; name a folder for the study")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out is {folder}, which is no folder; name a folder for the study")
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,8 +225,12 @@ def _missing(trials: Sequence[Trial]) -> dict[str, str]:
     for trial in {trial.task: trial for trial in reversed(trials)}.values():
         try:
             load_task(trial.task, data_root=trial.data_root or None, rng=trial.seed, **dict(trial.options))
-        except (TypeError, ValueError) as error:
-            reasons[trial.task] = str(error)
+        except TypeError as error:
+            raise ValueError(
+                f"the task {trial.task!r} cannot be loaded with its options ({error}); correct the study"
+            ) from None
+        except Exception as error:  # a loader of one's own may raise anything where files are missing
+            reasons[trial.task] = str(error) if isinstance(error, ValueError) else one_line(error)
     return reasons
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from rnn.study.database import (
 )
 from rnn.study.faults import DamagedStudyError, faults_named
 from rnn.study.trial_files import FinishedTrial, curves_path, read_curves, swept, write_trial
+from spectra import __version__
 
 if TYPE_CHECKING:
     from rnn.study.configuration import StudyConfig
@@ -174,13 +177,18 @@ class Store:
             connection.executemany("INSERT OR REPLACE INTO missing VALUES (?, ?)", list(reasons))
 
     def begin_run(self, *, executor: str, workers: int | None) -> int:
-        """Note that a run has begun, and give its number."""
+        """Note that a run has begun, and with which versions; give its number."""
         with self.transaction() as connection:
             found = connection.execute(
                 "INSERT INTO runs (host, pid, executor, workers, started) VALUES (?, ?, ?, ?, ?)",
                 (socket.gethostname(), os.getpid(), executor, workers, now()),
             )
-            return int(found.lastrowid or 0)
+            number = int(found.lastrowid or 0)
+            connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                (f"versions of run {number}", json.dumps(_versions())),
+            )
+            return number
 
     def end_run(self, number: int, outcome: str) -> None:
         """Note how a run has ended."""
@@ -272,6 +280,12 @@ def check_intact(folder: Path) -> None:
             check_database(path)
         except ValueError as error:
             raise DamagedStudyError(folder, str(error)) from None
+
+
+def _versions() -> dict[str, str]:
+    """Give the versions of what makes the numbers, as they are in this process."""
+    found = {"spectra-rnn": __version__, "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in ("torch", "numpy", "scipy")}
 
 
 def now() -> str:

@@ -185,8 +185,8 @@ def study_label(column: str) -> str:
     --------
     >>> study_label("minimal_l2"), study_label("jacobian_kreiss_constant_scaled")
     ('minimal distance, L2', 'Jacobian: Kreiss constant, scaled')
-    >>> study_label("fooling_apgd-ce_linf_0.05")
-    'fooling rate, APGD-CE, L∞ 0.05'
+    >>> study_label("fooling_apgd-ce_linf_0.05"), study_label("fooling_all_linf_0.05")
+    ('fooling rate, APGD-CE, L∞ 0.05', 'fooling rate, all attacks, L∞ 0.05')
     """
     if column in _WORDS:
         return _WORDS[column]
@@ -195,10 +195,11 @@ def study_label(column: str) -> str:
     if column.startswith("jacobian_"):
         rest = column.removeprefix("jacobian_")
         return f"Jacobian: {_WORDS.get(rest) or LABELS.get(rest, rest)}"
-    fooling = re.fullmatch(r"fooling_([\w-]+)_(l\w+)_([\d.e-]+)", column)
+    fooling = re.fullmatch(r"fooling_([\w-]+)_(l\w+)_([\d.e+-]+)", column)
     if fooling:
         method, norm, budget = fooling.groups()
-        return f"fooling rate, {method.upper()}, {norm_label(norm)} {budget}"
+        by = "all attacks" if method == "all" else method.upper()
+        return f"fooling rate, {by}, {norm_label(norm)} {budget}"
     nearest = re.fullmatch(r"minimal_(l\w+)", column)
     if nearest:
         return f"minimal distance, {norm_label(nearest[1])}"

@@ -11,7 +11,7 @@ KeyPath = tuple[str | int, ...]
 
 _NAME = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 _TOKEN = re.compile(
-    r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|.', re.DOTALL
+    r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|.', re.DOTALL
 )
 
 
@@ -50,6 +50,8 @@ def parsed(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         words, line = (found[1], found[2]) if found else (str(error), None)
         where = f"line {line}" if line else f"line {len(text.splitlines())}, the last"
         raise ValueError(f"{name}, {where}: no TOML ({words[:1].lower()}{words[1:]})") from None
+    except RecursionError:
+        raise ValueError(f"{name}: lists or tables are nested too deeply to be read") from None
     return content, dict(_places(text.replace("\r\n", "\n")))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import time
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from spectra.results import replaced_file
 
 WEIGHTS, CURVES = "weights", "curves"
 _RECORD = "record"  # the array that holds the trial's row as JSON
+_TAKEN = (_RECORD, "file", "allow_pickle")  # the last two are parameters of np.savez_compressed
 
 
 def weights_path(folder: Path, key: str) -> Path:
@@ -145,14 +145,18 @@ def read_curves(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
     Raises
     ------
+    OSError
+        If the disk does not give it.
     ValueError
         If the file is damaged.
     """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return json.loads(str(arrays.pop(_RECORD))), arrays
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return _checked_record(json.loads(str(arrays.pop(_RECORD)))), arrays
+    except OSError:
+        raise
+    except Exception as error:  # of zip, NumPy and JSON: whatever they raise on other bytes
         raise ValueError(f"{path} is damaged ({error}); remove it and run the study again") from None
 
 
@@ -178,13 +182,34 @@ def swept(folder: Path) -> int:
     return removed
 
 
+def _checked_record(record: Any) -> dict[str, Any]:
+    """Refuse a record that this package has not written."""
+    plain_row(record["row"])
+    kinds: dict[str, Any] = {
+        "key": str,
+        "content": str,
+        "seconds": (int, float),
+        "finished": str,
+        "warnings": list,
+    }
+    for name, kind in kinds.items():
+        if not isinstance(record[name], kind):
+            raise TypeError(f"{name} is a {type(record[name]).__name__}")
+    if not math.isfinite(record["seconds"]):
+        raise ValueError(f"seconds is {record['seconds']}")
+    return dict(record)
+
+
 def _packed(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    if not (isinstance(arrays, Mapping) and all(isinstance(name, str) for name in arrays)):
+        raise TypeError("arrays is no mapping from names to arrays; give a dict")
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in plain.items():
         if array.dtype.hasobject:
             raise TypeError(f"arrays[{name!r}] holds objects; expected numbers or text")
-    if _RECORD in plain or "file" in plain:  # np.savez has a parameter of this name
-        raise ValueError(f"arrays holds {_RECORD!r} or 'file', which are taken; use other names")
+    for name in _TAKEN:
+        if name in plain:
+            raise ValueError(f"arrays holds {name!r}, which is taken; use another name")
     target = io.BytesIO()
     np.savez_compressed(target, **{_RECORD: np.array(json.dumps(dict(record)))}, **plain)  # type: ignore[arg-type]
     return target.getvalue()

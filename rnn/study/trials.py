@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from spectra import __version__
 
-NUMBERS = 1  # raised whenever a change of the code changes what a trial gives
+NUMBERS = 2  # raised whenever a change of the code changes what a trial gives
 
 _NOT_IN_KEY = ("data_root", "modules")  # where things lie, not what they are
+_INTEGERS = 2**63
 _KEPT_BESIDE = ("version", "numbers", "part", "seconds", "finished", "attempts", "warnings", "key")
 
 
@@ -190,21 +191,37 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If a value is no number, text, truth value or None.
+        If a value is no number, text, truth value or None, or a name no text.
     ValueError
-        If a number is NaN, or a column has the name of a field of `Trial` or of what is kept beside it.
+        If a number is NaN or a whole one of more than 64 bits, a text cannot be written, or a column has the
+        name of a field of `Trial` or of what is kept beside it.
     """
+    if not isinstance(row, dict):
+        raise TypeError(f"row is a {type(row).__name__}; expected a dict")
     plain: dict[str, Any] = {}
     for name, value in row.items():
         found = value.item() if isinstance(value, np.generic) else value
+        for text in (name, *([found] if isinstance(found, str) else [])):
+            _check_text(text)
         if name in FIELDS or name in _KEPT_BESIDE:
             raise ValueError(f"row holds {name!r}, which stands beside it in the table; use another name")
         if not (found is None or isinstance(found, (bool, int, float, str))):
             raise TypeError(f"row[{name!r}] is a {type(value).__name__}; expected a number, a text or None")
         if isinstance(found, float) and found != found:
             raise ValueError(f"row[{name!r}] is NaN; give None where there is no number")
-        plain[str(name)] = found
+        if isinstance(found, int) and not -_INTEGERS <= found < _INTEGERS:
+            raise ValueError(f"row[{name!r}] has more than 64 bits; give it as a float")
+        plain[name] = found
     return plain
+
+
+def _check_text(text: Any) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"row has the name {text!r:.60}; expected a text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"row holds the text {text!r:.60}, which UTF-8 cannot write") from None
 
 
 def _frozen(value: Any) -> Any:

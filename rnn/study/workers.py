@@ -17,6 +17,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 _LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_LONGEST = 2000, 20_000  # characters of an error that are kept, and of its traceback
 _ALONE = threading.Lock()  # torch's generators and numbers of threads are those of the process
 
 
@@ -78,16 +79,26 @@ def trial_result(function: Callable[[Any], Any], index: int, config: Any) -> Tri
         value, error, details = None, "", ""
         try:
             value = function(config)
-        except Exception as failure:
-            error, details = one_line(failure), traceback.format_exc()
+        except (Exception, SystemExit) as failure:  # an exit would end the process of others
+            error, details = one_line(failure), writable(traceback.format_exc())[-_LONGEST[1] :]
         seconds = time.perf_counter() - start
         words = tuple(dict.fromkeys(one_line(warning.message) for warning in caught))
         return TrialResult(index, config, value, error, details, seconds, words)
 
 
 def one_line(failure: BaseException | str) -> str:
-    """Give the kind and the message of an exception or a warning in one line."""
-    return " ".join(f"{type(failure).__name__}: {failure}".split())
+    """Give the kind and the message of an exception or a warning in one line that can be written."""
+    try:
+        words = str(failure)
+    except Exception as fault:  # of the exception's own code
+        words = f"(no message: its __str__ raised {type(fault).__name__})"
+    line = " ".join(f"{type(failure).__name__}: {writable(words)}".split())
+    return line if len(line) <= _LONGEST[0] else f"{line[: _LONGEST[0]]} ..."
+
+
+def writable(text: str) -> str:
+    """Give a text without what no file in UTF-8 and no database takes: lone surrogates, NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def start_worker(_: Callable[[Any], Any], started: Any) -> None:
