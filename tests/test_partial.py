@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn.study.blocks import Block
-from rnn.study.partial import partial_draws, partial_table
+from rnn.study.partial import partial_table
+from rnn.study.resampled_ranks import ranked_block
 from rnn.study.resampling import cluster_weights
 
 
@@ -23,7 +24,8 @@ def table(x, y, held, draws=20, clusters=None):
         [f"{letter}{k}" for k in range(part.shape[1])]
         for letter, part in zip("xyc", (x, y, held), strict=True)
     ]
-    return partial_table(block, *labels, cluster_weights(clusters, draws, np.random.default_rng(0)))
+    weights = cluster_weights(clusters, draws, np.random.default_rng(0))
+    return partial_table(ranked_block(block, weights), *labels)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])
@@ -31,8 +33,9 @@ def test_equals_regressing_the_ranks_of_each_resample(columns):
     rng = np.random.default_rng(columns)
     x, y = rng.integers(0, 9, (14, 2)).astype(float), rng.standard_normal((14, 2))
     held = rng.standard_normal((14, columns)) + x[:, :1]
-    weights = cluster_weights(np.repeat(np.arange(7), 2), 20, rng)
-    found = partial_draws(x, y, held, weights)
+    clusters = np.repeat(np.arange(7), 2)
+    found = table(x, y, held, clusters=clusters).draws
+    weights = cluster_weights(clusters, 20, np.random.default_rng(0))
     for draw, weight in enumerate(weights.astype(int)):
         rows = np.repeat(np.arange(14), weight)
         if len(np.unique(rows)) < 8:

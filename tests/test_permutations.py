@@ -12,9 +12,8 @@ from rnn.study.permutations import (
     arrangements,
     log_arrangements,
     permutation_test,
-    permuted_kendall,
-    permuted_spearman,
 )
+from rnn.study.permuted_ranks import lopsided, permuted_kendall, permuted_spearman
 
 CLUSTERS = st.lists(st.integers(0, 4), min_size=1, max_size=12).map(np.array)
 
@@ -127,3 +126,57 @@ def test_what_has_no_correlation_is_not_tested():
     )
     assert np.isnan(tested.p).sum() == 5
     assert np.isnan(tested.pooled_p).sum() == 5
+
+
+# Tails
+
+
+def few_permutations(x, y, value, wanted, skew=False, clusters=None):
+    """Test one pair of columns by 99 permutations."""
+    clusters = np.arange(len(x)) if clusters is None else clusters
+    return permutation_test(
+        [[Shuffle(clusters, [0], [0], permuted_kendall(x[:, None], y[:, None]), skew)]],
+        np.full((1, 1, 1), value),
+        np.ones((1, 1, 1)),
+        99,
+        np.random.default_rng(0),
+        wanted=wanted,
+    )
+
+
+def test_tails_are_extended_beyond_the_last_permuted_value_only():
+    x, y = np.random.default_rng(6).standard_normal((2, 40))
+    far, near = (few_permutations(x, y, value, wanted=5000) for value in (0.6, 0.05))
+    deviation = far.deviation[0, 0, 0]
+    assert far.p[0, 0, 0] == pytest.approx(2 * scipy.stats.t.sf(0.6 / deviation, 99))
+    assert far.pooled_p[0, 0] == pytest.approx(far.p[0, 0, 0])
+    assert near.p[0, 0, 0] == few_permutations(x, y, 0.05, wanted=99).p[0, 0, 0] > 0.3
+    assert few_permutations(x, y, 0.6, wanted=99).p[0, 0, 0] == 0.01
+    skew = few_permutations(x, y, 0.6, wanted=5000, skew=True)
+    assert (skew.p[0, 0, 0], skew.pooled_p[0, 0], skew.least[0, 0, 0]) == (0.01, 0.01, 0.01)
+
+
+def test_a_tail_does_not_pass_the_number_of_arrangements():
+    clusters = np.repeat(np.arange(5), 8)
+    x, y = np.random.default_rng(7).standard_normal((2, 40))
+    assert few_permutations(x, y, 0.99, wanted=5000, clusters=clusters).p[0, 0, 0] == pytest.approx(1 / 120)
+
+
+def test_columns_that_hardly_vary_are_lopsided():
+    x = np.repeat([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 9.0]], 5, axis=0)
+    assert lopsided(x, x).tolist() == [[False, False], [False, True]]
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_tails_keep_the_error_rate_where_nothing_is_to_be_found(rounded):
+    # 40 clusters of 2; deviations of 199 arrangements each, held against all 19 900 others.
+    rng = np.random.default_rng(8)
+    clusters = np.repeat(np.arange(40), 2)
+    x, y = rng.standard_normal((2, 80, 3)) + rng.standard_normal((2, 40, 3))[:, clusters]
+    x, y = (np.round(part) for part in (x, y)) if rounded else (x, y)
+    drawn = permuted_kendall(x, y)(arrangements(clusters, 19_900, rng)).reshape(100, 199, 9)
+    deviations = np.sqrt((drawn**2).mean(axis=1))
+    for level in (0.01, 0.001):
+        bound = scipy.stats.t.isf(level / 2, 199) * deviations
+        rate = np.mean([(np.abs(drawn) >= one).mean() for one in bound])
+        assert level / 5 < rate < 1.2 * level

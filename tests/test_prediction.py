@@ -4,8 +4,9 @@ import scipy.stats
 from studies import measures_of, simulated_study
 
 from rnn.study.block_tables import rank_tables
-from rnn.study.blocks import split_models
+from rnn.study.blocks import Block, split_models
 from rnn.study.prediction import PREDICTION_COLUMNS, RIDGE, left_out_errors, moments, prediction_frame
+from rnn.study.resampled_ranks import ranked_block
 from rnn.study.resampling import cluster_weights
 
 KNOWN = ["spectral_radius", "spectral_norm"]
@@ -22,9 +23,12 @@ def predicted(frame, draws=100, rng=0, measures=None, covariates=("clean_accurac
         cluster=("configuration",),
     )
     source = np.random.default_rng(rng)
-    weights = [cluster_weights(block.clusters, draws, source) for block in data.blocks]
-    tables = [rank_tables(block, measures, w)[0] for block, w in zip(data.blocks, weights, strict=True)]
-    return prediction_frame(data, tables, weights, [measures.index(name) for name in KNOWN], 0.95)
+    beaten = [measures.index(name) for name in KNOWN]
+    ranked = [
+        ranked_block(block, cluster_weights(block.clusters, draws, source), beaten) for block in data.blocks
+    ]
+    tables = [rank_tables(one, measures)[0] for one in ranked]
+    return prediction_frame(data, tables, ranked, beaten, 0.95)
 
 
 def standardised(values):
@@ -78,15 +82,18 @@ def test_nothing_of_the_predicted_blocks_enters_the_fit():
     # The prediction for a block's outcome does not change when that outcome does: errors are quadratic in it
     # with the same coefficients, here found from three outcomes of the test block.
     rng = np.random.default_rng(2)
-    one = np.ones((1, 20))
     known = rng.standard_normal((20, 1))
-    train = [moments(rng.standard_normal((20, 2)), rng.standard_normal((20, 1)), known, one, ("a",))]
+    every = np.ones(20, dtype=np.bool_)
+
+    def once(x, y):
+        block = Block("", (), x, y, known, np.arange(20))
+        return moments(ranked_block(block, np.empty((0, 20))), every, [0, 1], [0], [])
+
+    train = [once(rng.standard_normal((20, 2)), rng.standard_normal((20, 1)))]
     x = rng.standard_normal((20, 2))
     y, z = rng.permutation(20.0 * np.arange(20)), rng.permutation(np.arange(20.0))
-    errors = []
-    for outcome in (y, z, -y, -z):
-        test = [moments(x, outcome[:, None], known, one, ("b",))]
-        errors.append(left_out_errors(train, test)[2][0, 0, 0])
+    outcomes = (y, z, -y, -z)
+    errors = [left_out_errors(train, [once(x, outcome[:, None])])[2][0, 0, 0] for outcome in outcomes]
     # |y - f|^2 + |-y - f|^2 = 2 |y|^2 + 2 |f|^2 for one and the same f.
     assert errors[0] + errors[2] == pytest.approx(errors[1] + errors[3], abs=1e-9)
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.study.blocks import Block, Floats, Integers, Rectangle, faults, rectangles
-from rnn.study.permutations import Shuffle, permuted_kendall, permuted_spearman
-from rnn.study.resampling import LEAST_CLUSTERS, kendall_draws, percentiles, spearman_draws, tail
+from rnn.study.blocks import Floats, Integers, Rectangle, faults, rectangles
+from rnn.study.permutations import Shuffle
+from rnn.study.permuted_ranks import lopsided, permuted_kendall, permuted_spearman
+from rnn.study.resampled_ranks import RankedBlock
+from rnn.study.resampling import LEAST_CLUSTERS, kendall_draws, percentiles, tail
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -72,36 +74,41 @@ def empty_table(measures: int, outcomes: int, draws: int, *, held: int = 0) -> T
     )
 
 
-def rank_tables(block: Block, measures: Sequence[str], weights: Floats) -> tuple[Table, Table]:
+def rank_tables(ranked: RankedBlock, measures: Sequence[str]) -> tuple[Table, Table]:
     """Correlate each measure with each outcome by Spearman and by Kendall, and again in each resample.
 
     Parameters
     ----------
-    block : Block
-        The models.
+    ranked : RankedBlock
+        The models and their resamples.
     measures : sequence of str
         Names of the columns of X, for the notes.
-    weights : ndarray, shape (draws, n)
-        How often each model occurs in each resample.
 
     Returns
     -------
     spearman, kendall : Table
         The correlations.
     """
-    tables = [empty_table(block.X.shape[1], block.Y.shape[1], len(weights)) for _ in range(2)]
-    ways = ((spearman_draws, permuted_spearman), (kendall_draws, permuted_kendall))
+    block, weights = ranked.block, ranked.weights
+    tables = [empty_table(block.X.shape[1], block.Y.shape[1], len(weights) - 1) for _ in range(2)]
     for part in rectangles(block.X, block.Y, np.ones(len(block.X), dtype=np.bool_)):
         x, y = block.X[part.rows][:, part.i], block.Y[part.rows][:, part.j]
         clusters = block.clusters[part.rows]
         notes = faults(x, y, [measures[k] for k in part.i])
-        for table, (draw, shuffle) in zip(tables, ways, strict=True):
+        for table in tables:
             note(table, part, clusters, notes)
-            if (notes == "").any():
-                ranks = dense_ranks(x), dense_ranks(y)
-                once, often = draw(*ranks, np.ones((1, len(x)))), draw(*ranks, weights[:, part.rows])
-                put(table, part, once[0], often)
-                table.shuffles.append(Shuffle(clusters, part.i, part.j, shuffle(*ranks)))
+        if (notes == "").any():
+            ranks = dense_ranks(x), dense_ranks(y)
+            outcomes = [ranked.places[0] + j for j in part.j]
+            drawn = (
+                ranked.products(part.rows, part.i, outcomes).values,
+                kendall_draws(*ranks, clusters, weights[:, part.rows]),
+            )
+            shuffles = permuted_spearman(*ranks), permuted_kendall(*ranks)
+            skew = lopsided(*ranks)
+            for table, found, shuffle in zip(tables, drawn, shuffles, strict=True):
+                put(table, part, found[0], found[1:])
+                table.shuffles.append(Shuffle(clusters, part.i, part.j, shuffle, skew))
     return tables[0], tables[1]
 
 

@@ -13,12 +13,14 @@ from rnn.study.blocks import POOLED, Floats, Models
 from rnn.study.corrections import adjusted
 from rnn.study.gains import gains
 from rnn.study.permutations import Significance, permutation_test
+from rnn.study.resampled_ranks import RankedBlock
 from spectra.checks import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PRODUCTS = 200_000_000_000  # of signs of pairs, summed for Kendall's permutations
+_FEWEST = 199  # permutations, however large the blocks
 LEVEL = 0.05  # of the error rates that permutations and power are planned for
 
 CORRELATION_COLUMNS = {
@@ -114,7 +116,9 @@ def baseline_rows(measures: Sequence[str], baselines: Sequence[str]) -> list[int
     return [list(measures).index(name) for name in baselines]
 
 
-def averaged(tables: list[Table], labels: Sequence[str], count: int, rng: np.random.Generator) -> Correlated:
+def averaged(
+    tables: list[Table], labels: Sequence[str], count: int, rng: np.random.Generator, *, wanted: int = 0
+) -> Correlated:
     """Average tables over the blocks and test everything by permutation.
 
     Parameters
@@ -127,6 +131,8 @@ def averaged(tables: list[Table], labels: Sequence[str], count: int, rng: np.ran
         Number of permutations.
     rng : numpy.random.Generator
         Source of the permutations.
+    wanted : int
+        Number of permutations that small p-values would need.
 
     Returns
     -------
@@ -135,12 +141,13 @@ def averaged(tables: list[Table], labels: Sequence[str], count: int, rng: np.ran
     """
     mean, weights = mean_table(tables, labels)
     values = np.stack([table.value for table in tables])
-    found = permutation_test([table.shuffles for table in tables], values, weights, count, rng)
+    shuffles = [table.shuffles for table in tables]
+    found = permutation_test(shuffles, values, weights, count, rng, wanted=wanted)
     return Correlated(tables, mean, weights, found)
 
 
 def correlated(
-    data: Models, weights: Sequence[Floats], count: int, rng: np.random.Generator
+    data: Models, ranked: Sequence[RankedBlock], count: int, rng: np.random.Generator
 ) -> tuple[Correlated, Correlated]:
     """Correlate all measures with all outcomes by Spearman and by Kendall.
 
@@ -148,8 +155,8 @@ def correlated(
     ----------
     data : Models
         The models in blocks.
-    weights : sequence of ndarray
-        For each block how often each model occurs in each resample.
+    ranked : sequence of RankedBlock
+        The blocks with their resamples.
     count : int
         Number of permutations.
     rng : numpy.random.Generator
@@ -160,13 +167,14 @@ def correlated(
     spearman, kendall : Correlated
         The correlations.
     """
-    pairs = [rank_tables(block, data.measures, w) for block, w in zip(data.blocks, weights, strict=True)]
+    pairs = [rank_tables(one, data.measures) for one in ranked]
     labels = [block.label for block in data.blocks]
     spearman = averaged([pair[0] for pair in pairs], labels, count, rng)
     affordable = _PRODUCTS // max(
         1, sum(block.X.shape[1] * block.Y.size * len(block.X) // 2 for block in data.blocks)
     )
-    kendall = averaged([pair[1] for pair in pairs], labels, min(count, max(999, affordable)), rng)
+    fewer = min(count, max(_FEWEST, affordable))
+    kendall = averaged([pair[1] for pair in pairs], labels, fewer, rng, wanted=count)
     return spearman, kendall
 
 

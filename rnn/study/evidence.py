@@ -27,6 +27,7 @@ from rnn.study.granulated import granulated_frame
 from rnn.study.partial import partial_table
 from rnn.study.power import power_frame
 from rnn.study.prediction import prediction_frame
+from rnn.study.resampled_ranks import ranked_block
 from rnn.study.resampling import cluster_weights, confidence_level
 from spectra.checks import generator, whole_number
 
@@ -143,7 +144,8 @@ def study_statistics(
     permutations : int or None
         Number of permutations; None for 2 tests / 0.05 and at least 9999, with as many tests as there are
         pairs of a measure and an outcome: the smallest p-value is then half of what Holm's first step asks.
-        Kendall's get fewer, down to 999, where blocks are so large that they would take minutes.
+        Kendall's get fewer, down to 199, where blocks are so large that they would take minutes; their
+        smallest p-values are then tails of Student's t, see `rnn.study.permutations.permutation_test`.
     rng : numpy.random.Generator or int
         Source of resamples and permutations. The numbers do not depend on the order of the rows where
         cluster and replicate tell all rows of a block apart.
@@ -212,15 +214,14 @@ def study_statistics(
         rng=source,
     )
     shuffles = enough_permutations(permutations, len(data.measures) * len(data.outcomes))
-    weights = [cluster_weights(block.clusters, count, source) for block in data.blocks]
-    spearman, kendall = correlated(data, weights, shuffles, source)
-    held = [
-        partial_table(block, data.measures, data.outcomes, data.covariates, w)
-        for block, w in zip(data.blocks, weights, strict=True)
+    ranked = [
+        ranked_block(block, cluster_weights(block.clusters, count, source), beaten) for block in data.blocks
     ]
+    spearman, kendall = correlated(data, ranked, shuffles, source)
+    held = [partial_table(one, data.measures, data.outcomes, data.covariates) for one in ranked]
     partial = averaged(held, [block.label for block in data.blocks], shuffles, source)
     layout = correlation_frame((spearman, kendall), data, beaten, level)
-    prediction = prediction_frame(data, spearman.tables, weights, beaten, level)
+    prediction = prediction_frame(data, spearman.tables, ranked, beaten, level)
     return StudyStatistics(
         per_block=within_frame(layout),
         pooled=pooled_frame(layout, (spearman, kendall), data, level),

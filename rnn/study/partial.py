@@ -8,50 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn.study.block_tables import Table, dense_ranks, empty_table, note, put
-from rnn.study.blocks import Block, Floats, Integers, fault, faults, rectangles
-from rnn.study.permutations import Permuted, Shuffle, whole_ranks
-from rnn.study.resampling import inner_products, parts_of, weighted_ranks
+from rnn.study.blocks import Floats, Integers, Rectangle, fault, faults, rectangles
+from rnn.study.permutations import Permuted, Shuffle
+from rnn.study.permuted_ranks import whole_ranks
+from rnn.study.resampled_ranks import RankedBlock
 
 _LEFT = 1e-6  # a residual shorter than this share of its vector is rounding errors
 
 
-def partial_draws(x: Floats, y: Floats, held: Floats, weights: Floats) -> Floats:
-    """Partial Spearman correlation of every column of x with every column of y, in every resample.
+def partial_draws(xy: Floats, xc: Floats, yc: Floats, cc: Floats) -> Floats:
+    """Partial correlation of every column of x with every column of y, in every resample.
 
     Parameters
     ----------
-    x, y, held : ndarray, shapes (n, p), (n, q) and (n, c)
-        Numbers without NaN.
-    weights : ndarray, shape (draws, n)
-        How often each row occurs.
+    xy, xc, yc, cc : ndarray, shapes (draws, p, q), (draws, p, c), (draws, q, c) and (draws, c, c)
+        Rank correlations of x, y and what is held fixed; NaN where a column does not vary.
 
     Returns
     -------
     ndarray, shape (draws, p, q)
-        Correlations of the residuals of the ranks of x and y in the regressions on the ranks of `held`; NaN
-        where nothing is left of a column.
+        Correlations of the residuals of the ranks of x and y in the regressions on the ranks of what is held
+        fixed; NaN where nothing is left of a column.
 
     Notes
     -----
-    With one column held this is (r_xy - r_xc r_yc) / sqrt((1 - r_xc²)(1 - r_yc²)) of Spearman's
-    correlations. Ranks are taken anew in each resample.
+    (xy - xc cc⁻¹ yc') / sqrt((1 - xc cc⁻¹ xc')(1 - yc cc⁻¹ yc')). A column without variation holds nothing.
     """
-    parts = parts_of(weights, x.shape[1] + y.shape[1] + held.shape[1])
-    return np.concatenate([_partial_draws(x, y, held, part) for part in parts])
-
-
-def _partial_draws(x: Floats, y: Floats, held: Floats, weights: Floats) -> Floats:
-    fixed = np.nan_to_num(weighted_ranks(held, weights))  # a column without variation holds nothing
-    inverse = np.linalg.pinv(np.matmul(fixed.transpose(0, 2, 1), fixed), hermitian=True)
-
-    def left(values: Floats) -> Floats:
-        ranks = weighted_ranks(values, weights)
-        fitted = np.matmul(inverse, np.matmul(fixed.transpose(0, 2, 1), ranks))
-        ranks -= np.matmul(fixed, fitted)
-        norms = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-        return np.asarray(ranks / np.where(norms > _LEFT, norms, np.nan))
-
-    return inner_products(left(x), left(y))
+    xc, yc, cc = (np.nan_to_num(part) for part in (xc, yc, cc))
+    inverse = np.linalg.pinv(cc, hermitian=True)
+    of_x, of_y = xc @ inverse, yc @ inverse
+    left_x, left_y = (1 - (of_ * own).sum(axis=2) for of_, own in ((of_x, xc), (of_y, yc)))
+    left_x, left_y = (np.where(left > _LEFT**2, left, np.nan) for left in (left_x, left_y))
+    found = (xy - of_x @ yc.transpose(0, 2, 1)) / np.sqrt(left_x[:, :, None] * left_y[:, None, :])
+    return np.clip(found, -1.0, 1.0)
 
 
 def permuted_partial(x: Floats, y: Floats, held: Floats, clusters: Integers) -> Permuted:
@@ -98,28 +87,27 @@ def permuted_partial(x: Floats, y: Floats, held: Floats, clusters: Integers) -> 
 
 
 def partial_table(
-    block: Block, measures: Sequence[str], outcomes: Sequence[str], covariates: Sequence[str], weights: Floats
+    ranked: RankedBlock, measures: Sequence[str], outcomes: Sequence[str], covariates: Sequence[str]
 ) -> Table:
     """Correlate each measure with each outcome of a block, the covariates held fixed.
 
     Parameters
     ----------
-    block : Block
-        The models; those without one of the covariates are left out.
+    ranked : RankedBlock
+        The models and their resamples; models without one of the covariates are left out.
     measures, outcomes, covariates : sequence of str
         Names of the columns of X, Y and C, for the notes.
-    weights : ndarray, shape (draws, n)
-        How often each model occurs in each resample.
 
     Returns
     -------
     Table
         The correlations.
     """
-    table = empty_table(block.X.shape[1], block.Y.shape[1], len(weights), held=len(covariates))
+    block = ranked.block
+    table = empty_table(block.X.shape[1], block.Y.shape[1], len(ranked.weights) - 1, held=len(covariates))
     if not covariates:
         return table
-    complete = np.array([not np.isnan(row).any() for row in block.C])
+    complete = ~np.isnan(block.C).any(axis=1)
     for part in rectangles(block.X, block.Y, complete):
         x, y, held = block.X[part.rows][:, part.i], block.Y[part.rows][:, part.j], block.C[part.rows]
         notes = faults(x, y, [measures[k] for k in part.i])
@@ -130,13 +118,23 @@ def partial_table(
         note(table, part, clusters, notes)
         if not (notes == "").any():
             continue
-        x, y, held = dense_ranks(x), dense_ranks(y), dense_ranks(held)
-        once = partial_draws(x, y, held, np.ones((1, len(x))))[0]
-        notes[np.isnan(once) & (notes == "")] = f"determined by {' and '.join(covariates)}"
+        drawn = _resampled(ranked, part)
+        notes[np.isnan(drawn[0]) & (notes == "")] = f"determined by {' and '.join(covariates)}"
         note(table, part, clusters, notes)
-        put(table, part, once, partial_draws(x, y, held, weights[:, part.rows]))
-        table.shuffles.append(Shuffle(clusters, part.i, part.j, permuted_partial(x, y, held, clusters)))
+        put(table, part, drawn[0], drawn[1:])
+        shuffle = permuted_partial(*(dense_ranks(columns) for columns in (x, y, held)), clusters)
+        table.shuffles.append(Shuffle(clusters, part.i, part.j, shuffle))
     return table
+
+
+def _resampled(ranked: RankedBlock, part: Rectangle) -> Floats:
+    # Partial correlations of a part of a table: once, then in each resample.
+    outcomes, first = ranked.places
+    held = list(range(first, first + ranked.block.C.shape[1]))
+    own = [outcomes + j for j in part.j]
+    whole = ranked.products(part.rows, [*part.i, *own, *held], [*own, *held]).values
+    p, q = len(part.i), len(own)
+    return partial_draws(whole[:, :p, :q], whole[:, :p, q:], whole[:, p : p + q, q:], whole[:, p + q :, q:])
 
 
 def _own_faults(notes: NDArray[np.object_], held: Floats, covariates: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnn.study.blocks import Floats, Integers
-from rnn.study.resampling import pair_signs
 
 Permuted = Callable[[Integers], Floats]
 
@@ -28,12 +28,15 @@ class Shuffle:
         Which measures and outcomes.
     permuted : callable
         From arrangements (m, n) to correlations (m, len(i), len(j)).
+    lopsided : ndarray of bool, shape (len(i), len(j)), or bool
+        Pairs whose permuted correlations are too skew for a normal tail.
     """
 
     clusters: Integers
     i: list[int]
     j: list[int]
     permuted: Permuted
+    lopsided: NDArray[np.bool_] | bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -107,67 +110,14 @@ def log_arrangements(clusters: Integers) -> float:
     return float(gammaln(alike + 1).sum())
 
 
-def permuted_spearman(x: Floats, y: Floats) -> Permuted:
-    """Prepare Spearman's correlations of x with permuted y.
-
-    Parameters
-    ----------
-    x, y : ndarray, shapes (n, p) and (n, q)
-        Numbers without NaN.
-
-    Returns
-    -------
-    callable
-        From arrangements (m, n) to correlations (m, p, q); NaN for a constant column.
-
-    Notes
-    -----
-    Twice the centred average ranks are whole numbers, and so are their inner products: ties between permuted
-    correlations are exact.
-    """
-    ranks_x, ranks_y = whole_ranks(x), whole_ranks(y)
-    return _products(ranks_x, ranks_y, np.sqrt((ranks_x**2).sum(axis=0)), np.sqrt((ranks_y**2).sum(axis=0)))
-
-
-def permuted_kendall(x: Floats, y: Floats) -> Permuted:
-    """Prepare Kendall's tau-b of x with permuted y.
-
-    Parameters
-    ----------
-    x, y : ndarray, shapes (n, p) and (n, q)
-        Numbers without NaN.
-
-    Returns
-    -------
-    callable
-        From arrangements (m, n) to correlations (m, p, q); NaN for a constant column.
-    """
-    (first, second), signs_x = pair_signs(x)
-    table = np.sign(y[:, None, :] - y[None, :, :]).astype(np.float32).reshape(len(x) ** 2, -1)
-    scale_x = np.sqrt(np.abs(signs_x).sum(axis=1, dtype=np.float64))
-    scale_y = np.sqrt(np.abs(table).sum(axis=0, dtype=np.float64) / 2)
-
-    def permuted(orders: Integers) -> Floats:
-        found = np.empty((len(orders), x.shape[1], y.shape[1]))
-        chunk = max(1, _CACHED // (max(1, len(first)) * y.shape[1]))
-        for start in range(0, len(orders), chunk):
-            part = orders[start : start + chunk]
-            pairs = part[:, first] * len(x) + part[:, second]
-            signs_y = np.take(table, pairs, axis=0)  # (m, pairs, q)
-            found[start : start + chunk] = np.matmul(signs_x, signs_y)
-        with np.errstate(invalid="ignore"):
-            found /= scale_x[:, None] * scale_y
-        return found
-
-    return permuted
-
-
 def permutation_test(
     shuffles: Sequence[Sequence[Shuffle]],
     values: Floats,
     weights: Floats,
     count: int,
     rng: np.random.Generator,
+    *,
+    wanted: int = 0,
 ) -> Significance:
     """Test all correlations of all blocks, and their weighted means over the blocks.
 
@@ -183,11 +133,24 @@ def permutation_test(
         Number of permutations m.
     rng : numpy.random.Generator
         Source of the arrangements.
+    wanted : int
+        Number of permutations that small p-values would need; tails are extended where it is above `count`.
 
     Returns
     -------
     Significance
         p = (b + 1)/(m + 1), where b of the permuted correlations are at least as large in absolute value.
+
+    Notes
+    -----
+    Where there are fewer permutations than wanted and b = 0, p is the smaller of 1/(m + 1) and
+    P(abs(t) > abs(r)/s), but at least one over the number of arrangements: s is the standard deviation of the
+    permuted correlations and t has Student's distribution with m degrees of freedom. A test at a level of
+    1/(m + 1) or above is that of the permutations alone; below, it rests on permuted correlations being
+    normal. Simulated with Kendall's and m = 199, p <= 0.001 came about in 0 to 0.5 per mille of the
+    arrangements of 6 to 20 clusters and in 0.1 to 1.0 of those of 40 to 222, with effects of clusters or of
+    seeds, rounded numbers, or 60 % zeros; but in up to 6 where both columns were zero in 85 % of the rows. So
+    tails are not extended for pairs of columns in both of which more than 60 % have the same value.
 
     References
     ----------
@@ -216,46 +179,38 @@ def permutation_test(
             mean += drawn
         pooled_beyond += (np.abs(mean) >= pooled).sum(axis=0)
         pooled_squares += (mean**2).sum(axis=0)
-    ways = np.zeros(values.shape)
+    ways, skew = np.zeros(values.shape), np.zeros(values.shape, dtype=np.bool_)
     for b, parts in enumerate(shuffles):
         for part in parts:
             ways[b][np.ix_(part.i, part.j)] = log_arrangements(part.clusters)
-    blank = np.where(known, 1.0, np.nan)
-    pooled_blank = np.where(known.any(axis=0), 1.0, np.nan)
-    return Significance(
-        blank * (beyond + 1) / (count + 1),
-        pooled_blank * (pooled_beyond + 1) / (count + 1),
-        blank * np.sqrt(squares / count),
-        pooled_blank * np.sqrt(pooled_squares / count),
-        blank * np.maximum(1 / (count + 1), np.exp(-ways)),
-        pooled_blank * np.maximum(1 / (count + 1), np.exp(-(ways * known).sum(axis=0))),
+            skew[b][np.ix_(part.i, part.j)] = part.lopsided
+    extended = known & ~skew if count < wanted else np.zeros_like(known)
+    p, deviation, least = _significance(np.abs(values), beyond, squares, ways, count, extended)
+    of_means = _significance(
+        pooled + _TIE,
+        pooled_beyond,
+        pooled_squares,
+        (ways * known).sum(axis=0),
+        count,
+        (extended | ~known).all(axis=0),
     )
+    blank, pooled_blank = (np.where(one, 1.0, np.nan) for one in (known, known.any(axis=0)))
+    pooled_p, pooled_deviation, pooled_least = (pooled_blank * one for one in of_means)
+    return Significance(blank * p, pooled_p, blank * deviation, pooled_deviation, blank * least, pooled_least)
 
 
-def _products(left: Floats, right: Floats, scale_left: Floats, scale_right: Floats) -> Permuted:
-    columns = np.ascontiguousarray(right.T)
+def _significance(
+    values: Floats,
+    beyond: Floats,
+    squares: Floats,
+    ways: Floats,
+    count: int,
+    extended: NDArray[np.bool_],
+) -> tuple[Floats, Floats, Floats]:
+    # p-values, standard deviations and the smallest p-values that there could be.
+    from scipy.special import stdtr
 
-    def permuted(orders: Integers) -> Floats:
-        rows = np.take(columns, orders, axis=1)  # (q, m, n)
-        found = (rows.reshape(-1, len(left)) @ left).reshape(len(columns), len(orders), -1)
-        with np.errstate(invalid="ignore"):
-            found /= scale_right[:, None, None] * scale_left
-        return found.transpose(1, 2, 0)
-
-    return permuted
-
-
-def whole_ranks(values: Floats) -> Floats:
-    """Give twice the average ranks of each column, less n + 1: whole numbers around 0.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, columns)
-        Finite numbers.
-
-    Returns
-    -------
-    ndarray, shape (n, columns)
-        The ranks.
-    """
-    return np.asarray(np.sign(values[:, None, :] - values[None, :, :]).sum(axis=1))
+    p, deviation, fewest = (beyond + 1) / (count + 1), np.sqrt(squares / count), np.exp(-ways)
+    tail = np.maximum(2 * stdtr(count, -values / np.maximum(deviation, _TIE)), fewest)
+    p = np.where(extended & (beyond == 0), np.minimum(p, tail), p)
+    return p, deviation, np.where(extended, fewest, np.maximum(1 / (count + 1), fewest))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.study.block_tables import Table, dense_ranks
+from rnn.study.block_tables import Table
 from rnn.study.blocks import LEAST_MODELS, Block, Floats, Models
-from rnn.study.resampling import LEAST_CLUSTERS, parts_of, percentiles, tail, weighted_ranks
+from rnn.study.resampled_ranks import RankedBlock
+from rnn.study.resampling import LEAST_CLUSTERS, percentiles, tail
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,27 +61,44 @@ class Moments:
     YY: Floats
 
 
-def moments(x: Floats, y: Floats, known: Floats, weights: Floats, keys: tuple[object, ...]) -> Moments:
+def moments(
+    ranked: RankedBlock, rows: NDArray[np.bool_], i: Sequence[int], j: Sequence[int], baselines: Sequence[int]
+) -> Moments:
     """Rank the columns of a block and take all inner products that a regression needs.
 
     Parameters
     ----------
-    x, y, known : ndarray, shapes (n, p), (n, q) and (n, k)
-        Numbers without NaN.
-    weights : ndarray, shape (draws, n)
-        How often each model occurs in each resample.
-    keys : tuple
-        The values that name the block.
+    ranked : RankedBlock
+        The models and their resamples.
+    rows : ndarray of bool, shape (n,)
+        Models that have all of the columns.
+    i, j : sequence of int
+        Measures and outcomes.
+    baselines : sequence of int
+        Measures that are known, beside the covariates.
 
     Returns
     -------
     Moments
-        Of the average ranks, centred and of length 1; a column without variation is 0.
+        Of the average ranks, centred and of length 1; a column without variation is 0. First of the models
+        as they are, then of each resample.
     """
-    X, Y, K = (np.nan_to_num(weighted_ranks(dense_ranks(part), weights)) for part in (x, y, known))
-    Kt, Xt = K.transpose(0, 2, 1), X.transpose(0, 2, 1)
-    squares = [np.round((part**2).sum(axis=1)) for part in (X, Y)]
-    return Moments(keys, len(x), Kt @ K, Kt @ X, Kt @ Y, squares[0], Xt @ Y, squares[1])
+    outcomes, first = ranked.places
+    own = [outcomes + column for column in j]
+    known = [*baselines, *range(first, first + ranked.block.C.shape[1])]
+    found = ranked.products(rows, [*known, *i, *own], [*known, *own])
+    whole, varies = np.nan_to_num(found.values), found.varies.astype(np.float64)
+    k, p = len(known), len(known) + len(i)
+    return Moments(
+        keys=ranked.block.keys,
+        n=int(rows.sum()),
+        KK=whole[:, :k, :k],
+        KX=whole[:, k:p, :k].transpose(0, 2, 1),
+        KY=whole[:, :k, k:],
+        XX=varies[:, k:p],
+        XY=whole[:, k:p, k:],
+        YY=varies[:, p:],
+    )
 
 
 def left_out_errors(
@@ -127,7 +145,7 @@ def left_out_errors(
 
 
 def prediction_frame(
-    data: Models, tables: Sequence[Table], weights: Sequence[Floats], baselines: list[int], level: float
+    data: Models, tables: Sequence[Table], ranked: Sequence[RankedBlock], baselines: list[int], level: float
 ) -> pd.DataFrame:
     """Predict outcomes of the blocks of a task (a cell, ...) from all others, with and without each measure.
 
@@ -137,8 +155,8 @@ def prediction_frame(
         The models in blocks.
     tables : sequence of Table
         Spearman's correlations of the blocks: what has none in a block is left out there.
-    weights : sequence of ndarray
-        For each block how often each model occurs in each resample.
+    ranked : sequence of RankedBlock
+        The blocks with their resamples.
     baselines : list of int
         Measures that are known already, beside the covariates.
     level : float
@@ -168,8 +186,7 @@ def prediction_frame(
     for i, j, pairs, parts in _groups(data, usable, baselines):
         if not parts:
             continue
-        once = [_moments(block, rows_, i, j, baselines, None) for block, rows_, _ in parts]
-        often = [_moments(block, rows_, i, j, baselines, weights[b]) for block, rows_, b in parts]
+        whole = [moments(ranked[b], rows_, i, j, baselines) for _, rows_, b in parts]
         n = sum(int(rows_.sum()) for _, rows_, _ in parts)
         clusters = sum(len(np.unique(block.clusters[rows_])) for block, rows_, _ in parts)
         share = tail(level, clusters, len(parts), n)
@@ -177,8 +194,8 @@ def prediction_frame(
             folds = sorted({block.keys[place] for block, _, _ in parts}, key=str)
             if len(folds) < 2:
                 continue
-            found = _scores(once, folds, place)
-            lower, upper = percentiles(_scores(often, folds, place)["gain"], share)
+            found = _scores(whole, folds, place)
+            lower, upper = percentiles(found["gain"][1:], share)
             if clusters < LEAST_CLUSTERS * len(parts):
                 lower, upper = np.full_like(lower, np.nan), np.full_like(upper, np.nan)
             for a, b in pairs:
@@ -212,26 +229,6 @@ def _scores(blocks: Sequence[Moments], folds: Sequence[object], place: int) -> d
     with np.errstate(divide="ignore", invalid="ignore"):
         known, added = 1 - sums[1] / sums[0], 1 - sums[2] / sums[0][:, None, :]
     return {"known": known, "added": added, "gain": added - known[:, None, :], "helped": helped}
-
-
-def _moments(
-    block: Block,
-    rows: NDArray[np.bool_],
-    i: list[int],
-    j: list[int],
-    baselines: list[int],
-    weights: Floats | None,
-) -> Moments:
-    known = np.concatenate([block.X[:, baselines], block.C], axis=1)[rows]
-    drawn = np.ones((1, int(rows.sum()))) if weights is None else weights[:, rows]
-    x, y = block.X[rows][:, i], block.Y[rows][:, j]
-    columns = x.shape[1] + y.shape[1] + known.shape[1]
-    parts = [moments(x, y, known, part, block.keys) for part in parts_of(drawn, columns)]
-    arrays = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("KK", "KX", "KY", "XX", "XY", "YY")
-    )
-    return Moments(block.keys, len(x), *arrays)
 
 
 def _groups(

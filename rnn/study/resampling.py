@@ -1,14 +1,11 @@
-"""The vectorised bootstrap: configurations are resampled, and all rank correlations of a block follow."""
+"""The bootstrap: configurations are resampled, Kendall's correlations follow, and intervals are taken."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnn.study.blocks import Floats, Integers
 from spectra.checks import positive
-
-Float32s = NDArray[np.float32]
 
 LEAST_CLUSTERS = 4
 _ENTRIES = 20_000_000  # of a working array
@@ -35,127 +32,17 @@ def cluster_weights(clusters: Integers, draws: int, rng: np.random.Generator) ->
     return rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, clusters].astype(np.float64)
 
 
-def weighted_ranks(values: Floats, weights: Floats) -> Floats:
-    """Rank the rows of each resample: average ranks, centred, of length 1.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, columns)
-        Numbers without NaN.
-    weights : ndarray, shape (draws, n)
-        How often each row occurs.
-
-    Returns
-    -------
-    ndarray, shape (draws, n, columns)
-        For each resample vectors of length 1, whose inner products are the rank correlations; NaN where a
-        column does not vary in a resample.
-
-    Notes
-    -----
-    The rank of row i is a matrix product, sum over j of w_j ([x_j < x_i] + [x_j = x_i]/2) + 1/2: ties are
-    exact, nothing is sorted. A row that occurs w_i times has the entry sqrt(w_i) times its centred rank.
-    """
-    ranks = np.empty((*weights.shape, values.shape[1]))
-    width = max(1, _ENTRIES // len(values) ** 2)
-    for start in range(0, values.shape[1], width):
-        part = values[:, start : start + width]
-        before = (part[:, None, :] < part[None, :, :]) + 0.5 * (part[:, None, :] == part[None, :, :])
-        ranks[:, :, start : start + width] = np.tensordot(weights, before, axes=(1, 0))
-    ranks -= weights.sum(axis=1)[:, None, None] / 2
-    ranks *= np.sqrt(weights)[:, :, None]
-    with np.errstate(invalid="ignore"):  # 0/0: the resample has no variation
-        ranks /= np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    return np.asarray(ranks)
-
-
-def inner_products(left: Floats, right: Floats) -> Floats:
-    """Correlate what `weighted_ranks` gave.
-
-    Parameters
-    ----------
-    left, right : ndarray, shapes (draws, n, p) and (draws, n, q)
-        Vectors of length 1.
-
-    Returns
-    -------
-    ndarray, shape (draws, p, q)
-        Correlations in [-1, 1].
-    """
-    return np.clip(np.matmul(left.transpose(0, 2, 1), right), -1.0, 1.0)
-
-
-def spearman_draws(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Spearman's correlation of every column of x with every column of y, in every resample.
-
-    Parameters
-    ----------
-    x, y : ndarray, shapes (n, p) and (n, q)
-        Numbers without NaN.
-    weights : ndarray, shape (draws, n)
-        How often each row occurs.
-
-    Returns
-    -------
-    ndarray, shape (draws, p, q)
-        Correlations; NaN where a column does not vary in a resample.
-    """
-    return np.concatenate(
-        [
-            inner_products(weighted_ranks(x, w), weighted_ranks(y, w))
-            for w in parts_of(weights, x.shape[1] + y.shape[1])
-        ]
-    )
-
-
-def parts_of(weights: Floats, columns: int) -> list[Floats]:
-    """Split resamples so that the ranks of some columns in one part fit into memory.
-
-    Parameters
-    ----------
-    weights : ndarray, shape (draws, n)
-        How often each row occurs.
-    columns : int
-        Number of columns that are ranked.
-
-    Returns
-    -------
-    list of ndarray
-        The same in order.
-    """
-    chunk = max(1, _ENTRIES // max(1, weights.shape[1] * columns))
-    return np.split(weights, range(chunk, len(weights), chunk))
-
-
-def pair_signs(values: Floats) -> tuple[Integers, Float32s]:
-    """Say for each pair of rows which of them is larger, column by column.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, columns)
-        Numbers without NaN.
-
-    Returns
-    -------
-    pairs : ndarray of int, shape (2, n (n - 1)/2)
-        The two rows of each pair.
-    signs : ndarray of float32, shape (columns, pairs)
-        1, 0 or -1.
-    """
-    pairs = np.stack(np.triu_indices(len(values), 1))
-    signs = np.sign(values[pairs[0]] - values[pairs[1]]).T
-    return pairs, np.ascontiguousarray(signs, dtype=np.float32)
-
-
-def kendall_draws(x: Floats, y: Floats, weights: Floats) -> Floats:
+def kendall_draws(x: Floats, y: Floats, clusters: Integers, weights: Floats) -> Floats:
     """Kendall's tau-b of every column of x with every column of y, in every resample.
 
     Parameters
     ----------
     x, y : ndarray, shapes (n, p) and (n, q)
-        Numbers without NaN.
+        Finite numbers.
+    clusters : ndarray of int, shape (n,)
+        Cluster of each row.
     weights : ndarray, shape (draws, n)
-        How often each row occurs.
+        How often each row occurs; equal for rows of one cluster.
 
     Returns
     -------
@@ -165,22 +52,45 @@ def kendall_draws(x: Floats, y: Floats, weights: Floats) -> Floats:
     Notes
     -----
     tau-b = S / sqrt(T_x T_y) with S the sum over pairs of w_i w_j sign(x_i - x_j) sign(y_i - y_j), and T_x
-    that of w_i w_j [x_i != x_j]: copies of one row tie with each other. All sums are products of matrices,
-    and exact in single precision below 5 700 models.
+    that of w_i w_j [x_i != x_j]: copies of one row tie with each other. The signs of the pairs of rows of two
+    clusters are added up once; with k clusters all resamples are then products with a matrix of k (k + 1)/2
+    rows. All sums are whole numbers, and exact.
     """
-    (first, second), signs_x = pair_signs(x)
-    _, signs_y = pair_signs(y)
-    found = np.empty((len(weights), x.shape[1], y.shape[1]))
-    chunk = max(1, _ENTRIES // max(1, len(first)))
-    for start in range(0, len(weights), chunk):
-        part = weights[start : start + chunk].astype(np.float32)
-        products = part[:, first] * part[:, second]
-        scale_x, scale_y = (products @ np.abs(signs).T for signs in (signs_x, signs_y))
-        for i, row in enumerate(signs_x):
-            scale = np.sqrt(scale_x[:, i, None].astype(np.float64) * scale_y)
-            with np.errstate(invalid="ignore"):  # 0/0: the resample has no variation
-                found[start : start + chunk, i] = (products @ (row * signs_y).T) / scale
-    return found
+    order = np.argsort(clusters, kind="stable")
+    _, starts = np.unique(clusters[order], return_index=True)
+    sums = np.zeros((len(weights), x.shape[1] * y.shape[1] + x.shape[1] + y.shape[1]))
+    exact = np.float32 if weights.sum(axis=1).max() ** 2 < 2**25 else np.float64
+    drawn = np.asarray(weights[:, order[starts]], dtype=exact)
+    x, y = x[order], y[order]
+    most = max(1, _ENTRIES // len(weights))
+    tables: list[Floats] = []
+    products: list[Floats] = []
+    for cluster in range(len(starts)):
+        tables.append(_sign_sums(x, y, starts, cluster).astype(exact))
+        products.append(drawn[:, cluster, None] * drawn[:, cluster:])
+        if cluster == len(starts) - 1 or sum(map(len, tables)) > most:
+            sums += np.concatenate(products, axis=1) @ np.concatenate(tables)
+            tables, products = [], []
+    both, scale_x, scale_y = np.split(sums, np.cumsum([x.shape[1] * y.shape[1], x.shape[1]]), axis=1)
+    with np.errstate(invalid="ignore"):  # 0/0: the resample has no variation
+        return both.reshape(-1, x.shape[1], y.shape[1]) / np.sqrt(scale_x[:, :, None] * scale_y[:, None, :])
+
+
+def _sign_sums(x: Floats, y: Floats, starts: Integers, cluster: int) -> Floats:
+    # For a cluster with itself and with each later one the sums of sign(x_i - x_j) sign(y_i - y_j) over their
+    # pairs of rows, then of abs(sign(x_i - x_j)), then of abs(sign(y_i - y_j)): shape (clusters, pq + p + q).
+    first, last = starts[cluster], starts[cluster + 1] if cluster + 1 < len(starts) else len(x)
+    whole = np.zeros((len(x) - first, x.shape[1] * y.shape[1] + x.shape[1] + y.shape[1]), dtype=np.float32)
+    some = max(1, _ENTRIES // (len(whole) * (x.shape[1] + y.shape[1])))
+    for start in range(first, last, some):
+        rows = slice(start, min(start + some, last))
+        signs_x, signs_y = (np.sign(v[rows, None] - v[first:]).astype(np.float32) for v in (x, y))
+        both = np.matmul(signs_x.transpose(1, 2, 0), signs_y.transpose(1, 0, 2))
+        ties = (np.abs(signs, out=signs).sum(axis=0) for signs in (signs_x, signs_y))
+        whole += np.concatenate([both.reshape(len(whole), -1), *ties], axis=1)
+    sums = np.add.reduceat(whole, starts[cluster:] - first, axis=0)
+    sums[0] /= 2  # pairs within the cluster come twice
+    return np.asarray(sums)
 
 
 def tail(level: float, clusters: int, fitted: int, models: int) -> float:

@@ -17,6 +17,7 @@ from rnn.study.correlation_tables import (
     correlation_frame,
     enough_permutations,
 )
+from rnn.study.resampled_ranks import ranked_block
 from rnn.study.resampling import cluster_weights, confidence_level
 from spectra.checks import generator, whole_number
 
@@ -111,7 +112,8 @@ def spearman(
     level, source = confidence_level(confidence), generator(rng)
     alone = np.arange(len(first))
     block = Block("", (), first[:, None], second[:, None], np.empty((len(first), 0)), alone)
-    table, _ = rank_tables(block, ["x"], cluster_weights(alone, whole_number(draws, "draws"), source))
+    drawn = cluster_weights(alone, whole_number(draws, "draws"), source)
+    table, _ = rank_tables(ranked_block(block, drawn), ["x"])
     note = str(table.note[0, 0])
     if np.isnan(table.value[0, 0]):
         return Correlation(None, None, None, None, len(first), note)
@@ -208,8 +210,9 @@ def rank_correlations(
         Number of resamples.
     permutations : int or None
         Number of permutations; None for enough that Holm's correction can find one in the pooled family,
-        2 tests / 0.05, and at least 9999. Kendall's get fewer, down to 999, where blocks are so large that
-        they would take minutes.
+        2 tests / 0.05, and at least 9999. Kendall's get fewer, down to 199, where blocks are so large that
+        they would take minutes; their smallest p-values are then tails of Student's t, see
+        `rnn.study.permutations.permutation_test`.
     rng : numpy.random.Generator or int
         Source of resamples and permutations.
 
@@ -248,8 +251,8 @@ def rank_correlations(
     )
     beaten = baseline_rows(data.measures, baselines)
     shuffles = enough_permutations(permutations, len(data.measures) * len(data.outcomes))
-    weights = [cluster_weights(block.clusters, count, source) for block in data.blocks]
-    return correlation_frame(correlated(data, weights, shuffles, source), data, beaten, level)
+    ranked = [ranked_block(block, cluster_weights(block.clusters, count, source)) for block in data.blocks]
+    return correlation_frame(correlated(data, ranked, shuffles, source), data, beaten, level)
 
 
 def _sample(value: ArrayLike, name: str) -> Floats:
