@@ -1,6 +1,8 @@
 """Folders of checkpoints: what is read, what is kept, and on what it is judged."""
 
 import dataclasses
+import errno
+import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -216,6 +218,34 @@ def test_the_weights_of_a_study_are_checkpoints(tmp_path, threads, folder):
     files = folder_files(tmp_path)
     assert [name for name, _ in files.models] == ["weights/a.pt"]
     assert files.unread == (("study.sqlite", "no model: its name ends in '.sqlite'"),)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names, links and pipes of POSIX")
+def test_what_cannot_be_read_is_left_out(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"a")
+    (tmp_path / "nowhere.pt").symlink_to("no")
+    (tmp_path / "loop.pt").symlink_to("loop.pt")
+    os.mkfifo(tmp_path / "pipe.pt")
+    with open(os.fsencode(tmp_path) + b"/\xff.pt", "wb"):
+        pass
+    found = folder_files(tmp_path)
+    assert [name for name, _ in found.models] == ["a.pt"]
+    assert dict(found.unread) == {
+        "loop.pt": "no regular file",
+        "nowhere.pt": "no regular file",
+        "pipe.pt": "no regular file",
+        r"\udcff.pt": "its name is no UTF-8; rename it",
+    }
+
+
+def test_a_file_that_the_disk_does_not_give_is_left_out(tmp_path, monkeypatch):
+    def broken(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "a.pt").write_bytes(b"a")
+    monkeypatch.setattr("rnn.study.folder_files.sha256_of", broken)
+    ((name, reason),) = folder_files(tmp_path).unread
+    assert (name, reason) == ("a.pt", f"it cannot be read: {os.strerror(errno.EIO)}")
 
 
 def test_results_inside_the_folder_are_no_checkpoints(folder, kept, threads, tmp_path, monkeypatch):

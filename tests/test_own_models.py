@@ -114,7 +114,7 @@ def test_an_effect_that_is_there_is_found_and_said(found):
     assert top["measure"] == "spectral_norm"
     assert top["spearman"] > 0.9
     assert top["holm"] < 0.05
-    assert again.findings[0].startswith("Strongest with fooling rate, worst attack, L∞ 0.1: spectral norm, +")
+    assert again.findings[0].startswith("Strongest with fooling rate, all attacks, L∞ 0.1: spectral norm, +")
     assert re.fullmatch(r"Of 2 correlations (1 has|2 have) Holm's p below 0.05.", again.findings[1])
     assert str(again).startswith("ModelCorrelations of 16 models: Strongest with fooling rate")
 
@@ -322,14 +322,16 @@ def test_infinite_and_missing_numbers_are_json_too(found):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"models": nn.Linear(2, 2)}, TypeError, "models is a Linear is one model"),
+        ({"models": nn.Linear(2, 2)}, TypeError, "models is a Linear, one model; pass several"),
         ({"models": 3}, TypeError, "models is a int; expected several models"),
         ({"models": "m.pt"}, TypeError, "models is a str; expected several models"),
         ({"models": []}, ValueError, "models is empty"),
         ({"models": [3]}, TypeError, r"models\[0\] is a int; expected a torch.nn.Module"),
         ({"models": [("a", Picky()), ("a", Picky())]}, ValueError, "two with the name 'a'"),
         ({"models": [Picky()]}, ValueError, "none of 1 models could be measured; the first: Unsupported"),
-        ({"models": iter([])}, ValueError, "none of 0 models"),
+        ({"models": iter([])}, ValueError, "models is empty; expected at least one"),
+        ({"y": torch.full((6,), 9)}, ValueError, "first: ValueError: y "),
+        ({"x": torch.full((6, 4, 3), torch.nan)}, ValueError, "first: ValueError: x "),
         ({"x": {}}, TypeError, "x is a dict without a tensor"),
         ({"y": torch.zeros(3)}, ValueError, "expected one label for each"),
         ({"x": torch.tensor(1.0)}, ValueError, "x has shape"),
@@ -378,7 +380,7 @@ def test_a_model_says_what_it_is():
 
 
 def test_words_for_numbers_and_columns():
-    assert label("fooling_all_l2_0.5") == "fooling rate, worst attack, L2 0.5"
+    assert label("fooling_all_l2_0.5") == "fooling rate, all attacks, L2 0.5"
     assert interval({"spearman": -0.001, "lower": -1.0, "upper": 0.5}) == "+0.00 [-1.00, +0.50]"
     assert interval({"gain": math.nan}, "gain") == "-"
     assert plan_outcomes(PLAN) == ("fooling_all_linf_0.1", "fooling_all_linf_0.3")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rnn.reading.sources import FORMATS
 from rnn.study.database import DATABASE
+from rnn.study.workers import writable
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +53,10 @@ def folder_files(folder: Path, *, spared: Sequence[str | os.PathLike[str]] = ())
         if path.suffix.lower() not in FORMATS:
             unread.append((name, f"no model: its name ends in {path.suffix!r}"))
             continue
-        digest = sha256_of(path)
-        if digest in first:
+        digest, reason = _digest(path)
+        if reason:
+            unread.append((writable(name), reason))
+        elif digest in first:
             unread.append((name, f"the same as {first[digest]}"))
         else:
             first[digest] = name
@@ -114,6 +117,16 @@ def _walked(folder: Path, apart: set[str]) -> Iterator[Path]:
             path = Path(place, name)
             if not name.startswith(".") and os.path.realpath(path) not in apart:
                 yield path
+
+
+def _digest(path: Path) -> tuple[str, str]:
+    """Give the sha256 of a file, or the reason why there is none."""
+    if writable(str(path)) != str(path):
+        return "", "its name is no UTF-8; rename it"
+    try:
+        return (sha256_of(path), "") if path.is_file() else ("", "no regular file")
+    except OSError as error:
+        return "", f"it cannot be read: {error.strerror}"
 
 
 def sha256_of(path: Path) -> str:

@@ -177,9 +177,10 @@ def network_row(
     plan = plan or AttackPlan()
     given = {"bounds": bounds, "lengths": lengths, "tolerance": tolerance, "rng": rng}
     row = dict(matrix_columns(model))
+    correct = _clean_correct(model, x, y, given)  # refuses labels and inputs that do not fit
     row |= _motion_columns(model, _short(x, lengths, plan.trajectories), plan, rng)
     row |= _slope_columns(model, x, y, lengths, tolerance)
-    attacked, arrays = _attack_columns(model, x, y, plan, given)
+    attacked, arrays = _attack_columns(model, x, y, plan, given, correct)
     return NetworkRow(row | attacked, arrays)
 
 
@@ -335,7 +336,12 @@ def _slope_columns(
 
 
 def _attack_columns(
-    model: nn.Module, x: Tensor, y: Tensor | ArrayLike, plan: AttackPlan, given: dict[str, Any]
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | ArrayLike,
+    plan: AttackPlan,
+    given: dict[str, Any],
+    correct: NDArray[Any],
 ) -> tuple[Row, dict[str, NDArray[Any]]]:
     row: Row = {}
     arrays: dict[str, NDArray[Any]] = {}
@@ -347,7 +353,6 @@ def _attack_columns(
             row |= _fooling_columns(f"fooling_{method}_{norm}", curve.minimal_budget, budgets)
         every = np.min([arrays[f"minimal_{method}_{norm}"] for method in plan.methods], axis=0)
         row |= _fooling_columns(f"fooling_all_{norm}", every, budgets)
-    correct = _clean_correct(model, x, y, given)
     row |= {"clean_accuracy": float(correct.mean()), "clean_correct": int(correct.sum())}
     row |= {"attacked_examples": len(correct)}
     for norm in plan.minimal if correct.any() else ():

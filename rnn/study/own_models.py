@@ -127,8 +127,9 @@ def correlate(
         _check_labels(labels, len(rows))
     failures = [(row.name, row.error) for row in rows if row.error]
     if len(failures) == len(rows):
-        first = failures[0][1] if failures else "there are none"
-        raise ValueError(f"none of {len(rows)} models could be measured; the first: {first}")
+        if not failures:
+            raise ValueError("models is empty; expected at least one")
+        raise ValueError(f"none of {len(rows)} models could be measured; the first: {failures[0][1]}")
     kept = [place for place, row in enumerate(rows) if not row.error]
     grouped, clustered = ([given[k] for k in kept] if given else None for given in (groups, clusters))
     return model_correlations(
