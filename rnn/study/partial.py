@@ -107,7 +107,7 @@ def partial_table(
     table = empty_table(block.X.shape[1], block.Y.shape[1], len(ranked.weights) - 1, held=len(covariates))
     if not covariates:
         return table
-    complete = ~np.isnan(block.C).any(axis=1)
+    complete = np.asarray(~np.isnan(block.C).any(axis=1))
     for part in rectangles(block.X, block.Y, complete):
         x, y, held = block.X[part.rows][:, part.i], block.Y[part.rows][:, part.j], block.C[part.rows]
         notes = faults(x, y, [measures[k] for k in part.i])
@@ -122,7 +122,7 @@ def partial_table(
         notes[np.isnan(drawn[0]) & (notes == "")] = f"determined by {' and '.join(covariates)}"
         note(table, part, clusters, notes)
         put(table, part, drawn[0], drawn[1:])
-        shuffle = permuted_partial(*(dense_ranks(columns) for columns in (x, y, held)), clusters)
+        shuffle = permuted_partial(dense_ranks(x), dense_ranks(y), dense_ranks(held), clusters)
         table.shuffles.append(Shuffle(clusters, part.i, part.j, shuffle))
     return table
 

@@ -192,7 +192,7 @@ def permutation_test(
         pooled_squares,
         (ways * known).sum(axis=0),
         count,
-        (extended | ~known).all(axis=0),
+        np.asarray((extended | ~known).all(axis=0)),
     )
     blank, pooled_blank = (np.where(one, 1.0, np.nan) for one in (known, known.any(axis=0)))
     pooled_p, pooled_deviation, pooled_least = (pooled_blank * one for one in of_means)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from rnn.study.blocks import Floats, Integers
 from spectra.checks import positive
@@ -60,11 +63,11 @@ def kendall_draws(x: Floats, y: Floats, clusters: Integers, weights: Floats) -> 
     _, starts = np.unique(clusters[order], return_index=True)
     sums = np.zeros((len(weights), x.shape[1] * y.shape[1] + x.shape[1] + y.shape[1]))
     exact = np.float32 if weights.sum(axis=1).max() ** 2 < 2**25 else np.float64
-    drawn = np.asarray(weights[:, order[starts]], dtype=exact)
+    drawn: NDArray[Any] = weights[:, order[starts]].astype(exact)
     x, y = x[order], y[order]
     most = max(1, _ENTRIES // len(weights))
-    tables: list[Floats] = []
-    products: list[Floats] = []
+    tables: list[NDArray[Any]] = []
+    products: list[NDArray[Any]] = []
     for cluster in range(len(starts)):
         tables.append(_sign_sums(x, y, starts, cluster).astype(exact))
         products.append(drawn[:, cluster, None] * drawn[:, cluster:])
