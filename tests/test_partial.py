@@ -4,8 +4,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnn.study.block_tables import rank_tables
 from rnn.study.blocks import Block
 from rnn.study.partial import partial_table
+from rnn.study.prediction import moments
 from rnn.study.resampled_ranks import ranked_block
 from rnn.study.resampling import cluster_weights
 
@@ -26,6 +28,21 @@ def table(x, y, held, draws=20, clusters=None):
     ]
     weights = cluster_weights(clusters, draws, np.random.default_rng(0))
     return partial_table(ranked_block(block, weights), *labels)
+
+
+def test_columns_of_a_block_are_ranked_once_where_no_cell_is_empty():
+    x, y, c = np.random.default_rng(4).standard_normal((3, 12, 2))
+    ranked = ranked_block(Block("", (), x, y, c, np.arange(12)), np.ones((3, 12)), [1])
+    names = ["a", "b"], ["y", "z"], ["c", "d"]
+    rank_tables(ranked, names[0])
+    partial_table(ranked, *names)
+    moments(ranked, np.ones(12, dtype=np.bool_), [0], [0, 1], [1])
+    assert len(ranked.kept) == 1
+    x[3, 0] = np.nan
+    again = ranked_block(ranked.block, ranked.weights[1:], [1])
+    assert rank_tables(again, names[0])[0].n[:, 0].tolist() == [11, 12]
+    partial_table(again, *names)
+    assert len(again.kept) == 2
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])

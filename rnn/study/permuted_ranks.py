@@ -64,7 +64,8 @@ def permuted_kendall(x: Floats, y: Floats) -> Permuted:
             sums = np.zeros((len(rows), x.shape[1]))
             for i in range(len(x) - 1):
                 later = np.clip(ranks_x[i + 1 :] - ranks_x[i], -1, 1)
-                sums += np.clip(rows[:, i + 1 :] - rows[:, i, None], -1, 1) @ later
+                signs = rows[:, i + 1 :] - rows[:, i, None]
+                sums += np.clip(signs, -1, 1, out=signs) @ later
             found[start : start + chunk] = sums.reshape(*drawn.shape[:2], -1).transpose(1, 2, 0)
         with np.errstate(invalid="ignore"):
             found /= scale_x[:, None] * scale_y

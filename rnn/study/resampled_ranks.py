@@ -12,7 +12,7 @@ from rnn.study.blocks import Block, Floats
 
 Float32s = NDArray[np.float32]
 
-_ENTRIES = 80_000_000  # of the ranks that are held at a time
+_ENTRIES = 40_000_000  # of the ranks that are held at a time
 _CACHED = 400_000  # of those that are multiplied at a time
 
 
