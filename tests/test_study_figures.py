@@ -140,6 +140,16 @@ def test_the_forest_shows_values_intervals_blocks_and_baselines(central, within)
     no_overlap(figure)
 
 
+def test_names_may_hold_dollars(central, within, rows):
+    """Matplotlib would read them as formulas, and these are none."""
+    name, sign = r"$\bad{$", {"spectral_radius": r"$\bad{$", "gru": r"$\bad{$", "digits": r"$\bad{$ too"}
+    for figure in (
+        draw_forest(central.replace(sign), within.replace(sign), outcomes=OUTCOMES, baselines=[name]),
+        draw_scatter_matrix(rows.replace(sign), measures=["henrici_departure"], outcomes=OUTCOMES),
+    ):
+        FigureCanvasAgg(figure).draw()
+
+
 def test_gains_and_partial_correlations_share_their_lines(central):
     figure = draw_gains(central, outcome=OUTCOMES[1], baselines=BASELINES)
     part = central[central["outcome"] == OUTCOMES[1]].reset_index(drop=True)

@@ -269,13 +269,9 @@ def _loaded(source: Any) -> Any:
 def _iterable(models: Any) -> tuple[Iterable[Any], int]:
     """Give what to iterate over, and how many there are; 0 where nobody knows."""
     if isinstance(models, (nn.Module, str, bytes, os.PathLike, type, Tensor, np.ndarray)):
-        one = (
-            ", which is one model; pass several, such as a list"
-            if isinstance(models, nn.Module)
-            else "; expected"
-        )
-        more = "" if isinstance(models, nn.Module) else f" several models, each {_EXPECTED}"
-        raise TypeError(f"models is a {type(models).__name__}{one}{more}")
+        if isinstance(models, nn.Module):
+            raise TypeError(f"models is a {type(models).__name__}, one model; pass several, such as a list")
+        raise TypeError(f"models is a {type(models).__name__}; expected several models, each {_EXPECTED}")
     found = models() if callable(models) else models
     if isinstance(found, Mapping):
         found = [(str(name), source) for name, source in found.items()]

@@ -174,7 +174,7 @@ def draw_along_training(curves: pd.DataFrame) -> Figure:
             axes.grid(alpha=0.25)
         line[0].set_ylabel(task, parse_math=False)
     for axes, measure in zip(panels[0], measures, strict=True):
-        axes.set_title(_broken(study_label(measure)), fontsize="medium")
+        axes.set_title(_broken(study_label(measure)), fontsize="medium", parse_math=False)
     for axes in panels[-1]:
         axes.set_xlabel("epoch of training")
     entries = {
@@ -243,6 +243,7 @@ def _name_lines(panels: NDArray[Any], measures: Sequence[str], baselines: Sequen
     panels[0].set_yticks(range(len(measures)), names)
     for text, name in zip(panels[0].get_yticklabels(), measures, strict=True):
         text.set_fontweight("bold" if name in baselines else "normal")
+        text.set_parse_math(False)  # a name may hold a $
     panels[0].set_ylim(len(measures) - 0.5, -0.5)
     for axes in panels:
         for place in (place for place, name in enumerate(measures) if name in baselines):
@@ -328,7 +329,9 @@ def _legend(figure: Figure, entries: Mapping[str, Mapping[str, Any]]) -> None:
 
     handles = [Line2D([], [], linestyle="", markersize=6, **style) for style in entries.values()]
     columns = max(1, min(len(entries), int(figure.get_figwidth() / 1.6)))
-    figure.legend(handles, list(entries), loc="outside lower center", ncols=columns, frameon=False)
+    made = figure.legend(handles, list(entries), loc="outside lower center", ncols=columns, frameon=False)
+    for text in made.get_texts():
+        text.set_parse_math(False)
 
 
 def _cells(rows: pd.DataFrame) -> list[str]:
