@@ -6,9 +6,11 @@ as a share of the time in trials; "start" is what comes before, the start of the
 the processor time of the process that hands out and records. A finished study is read and checked in a new
 process: status, table (pandas included), those of one cell, and the summary of them with the verdicts;
 "command" is the whole of `spectra study report DIR --only cell=gru`, from the start of Python to its end.
+The statistics of the page take longer: they are measured apart.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -138,3 +140,29 @@ def test_opening(benchmark, row, tmp_path, trials):
             "summary": summary,
         }
     )
+
+
+@pytest.mark.parametrize("trials", [450, 10_080])
+def test_statistics(benchmark, row, trials):
+    """All of `study_statistics`: 9 blocks, configurations of 5 seeds, 38 measures with 3 outcomes."""
+    import pandas as pd
+
+    from rnn.study.evidence import study_statistics
+
+    if trials > 450 and not os.environ.get("SPECTRA_LARGE"):
+        pytest.skip("takes a minute; SPECTRA_LARGE=1 runs it")
+    rng = np.random.default_rng(0)
+    places = np.unravel_index(np.arange(trials), (3, 3, trials // 45, 5))
+    frame = pd.DataFrame(dict(zip(("task", "cell", "kind", "seed"), places, strict=True)))
+    common = rng.standard_normal(trials)
+    measures, outcomes = [f"measure_{i}" for i in range(38)], ["first", "second", "third"]
+    for name in [*measures, *outcomes, "clean_accuracy"]:
+        frame[name] = rng.standard_normal(trials) + 0.5 * common
+    given = {"cluster": "kind", "replicate": "seed", "axes": ["kind"], "baselines": measures[:2]}
+    begun = time.process_time()
+    found = benchmark.pedantic(
+        lambda: study_statistics(frame, measures=measures, outcomes=outcomes, **given), rounds=1
+    )
+    assert (found.models, found.blocks) == (trials, 9)
+    spent = time.process_time() - begun
+    row({"trials": trials, "wall": benchmark.stats.stats.median, "processor": spent})
