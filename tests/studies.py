@@ -25,13 +25,18 @@ def simulated_study(
     tau=0.0,
     through=0.0,
     level=1.0,
+    shared=0,
+    training=0.0,
+    shift=0.0,
 ):
     """Give a table with one row per model.
 
     effects: rank correlations of the measures effect0, effect1, ... with the outcome, in the mean over
     blocks, on Fisher's scale with deviation tau between them. null0, ...: measures without relation to the
     outcome, but by way of the accuracy, of which everything but radius and norm has `through` parts. within:
-    share of the variance that a configuration decides. level: deviation of the means of the blocks.
+    share of the variance that a configuration decides. level: deviation of the means of the blocks. shared:
+    the first so many configurations of a block are one training, which decides the share `training` of the
+    variance; by `shift` deviations they are apart from the others.
     """
     grid = pd.MultiIndex.from_product(
         [tasks, cells, range(configurations), range(seeds)], names=["task", "cell", "configuration", "seed"]
@@ -40,9 +45,21 @@ def simulated_study(
     group = frame.groupby(["task", "cell", "configuration"]).ngroup().to_numpy()
     block = frame.groupby(["task", "cell"]).ngroup().to_numpy()
 
+    together = frame["configuration"] < shared
+    trained = frame["configuration"].mask(together, -1)
+    network = frame.assign(trained=trained).groupby(["task", "cell", "trained", "seed"]).ngroup().to_numpy()
+
     def noise():
         own = np.sqrt(within) * rng.standard_normal(group.max() + 1)[group]
-        return own + np.sqrt(1 - within) * rng.standard_normal(len(frame))
+        values = own + np.sqrt(1 - within) * rng.standard_normal(len(frame))
+        if not shared:
+            return values
+        apart = shift * rng.standard_normal(block.max() + 1)[block] * together
+        return (
+            apart
+            + np.sqrt(training) * rng.standard_normal(network.max() + 1)[network]
+            + np.sqrt(1 - training) * values
+        )
 
     def shifted(values):
         return values + level * rng.standard_normal(block.max() + 1)[block]
@@ -58,6 +75,8 @@ def simulated_study(
     for k in range(nulls):
         frame[f"null{k}"] = shifted(common + noise())
     frame["outcome"] = shifted(common + outcome)
+    if shared:
+        frame["together"] = together
     return frame
 
 

@@ -198,12 +198,33 @@ def test_without_clusters_replicates_and_axes():
     assert len(found.pooled) == 3
 
 
+def test_strata_change_p_values_and_nothing_else(planted, found):
+    apart = planted.assign(kind=np.where(planted["configuration"] < 4, "one", "other"), same=1)
+    same = evidence(apart, strata="same")
+    strata = evidence(apart, strata=["same", "kind"])
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(same, name), getattr(found, name))
+        if name not in ("per_block", "pooled", "partial", "power"):
+            pd.testing.assert_frame_equal(getattr(strata, name), getattr(found, name))
+    assert strata.per_block["least_p"].to_numpy() == pytest.approx(1 / 144)
+    assert found.per_block["least_p"].to_numpy() == pytest.approx(1 / 400)
+    tested = [name for name in found.per_block if name.endswith(("p", "holm", "q"))]
+    assert not strata.per_block[tested].equals(found.per_block[tested])
+    pd.testing.assert_frame_equal(strata.per_block.drop(columns=tested), found.per_block.drop(columns=tested))
+    for name in ("spearman", "lower", "upper", "detectable"):  # deviations come from other draws
+        np.testing.assert_allclose(strata.pooled[name], found.pooled[name], atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"measures": ["absent"]}, "no column 'absent'"),
         ({"covariates": ["word"]}, "column 'word' has dtype"),
         ({"cluster": "absent"}, "no column 'absent'"),
+        ({"strata": "absent"}, "no column 'absent'"),
+        ({"strata": "hole"}, "row without 'hole'"),
+        ({"strata": "seed"}, "strata differ among the models of a cluster in block digits / gru"),
+        ({"strata": ["word", "word"]}, "strata names a column twice"),
         ({"replicate": "absent"}, "no column 'absent'"),
         ({"blocks": "hole"}, "row without 'hole'"),
         ({"baselines": ["clean_accuracy"]}, "not among the measures"),
@@ -320,3 +341,25 @@ def test_the_random_effects_interval_holds_the_mean_of_blocks_that_differ():
     rng = np.random.default_rng(4)
     new = np.tanh(np.arctanh(0.4) + 0.3 * rng.standard_normal(len(pooled)))
     assert leaves_out(pooled, new, "new_").mean() <= binomial_bound(0.1, len(pooled))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [0.0, 0.8])
+def test_configurations_of_one_training_are_not_exchanged_with_others(training):
+    design = {"configurations": 10, "shared": 5, "training": training, "shift": 1.0, "effects": (0.6,)}
+    rng, found = np.random.default_rng(5), []
+    for _ in range(120):
+        frame = simulated_study(rng, **design)
+        for strata in (None, "together"):
+            one = evidence(
+                frame, strata=strata, baselines=(), axes=(), draws=4, permutations=199, rng=rng
+            ).pooled
+            found.append(one.assign(strata=str(strata)))
+    table = pd.concat(found)
+    nulls = table[table["measure"] == "null0"].set_index("strata")
+    bound = binomial_bound(0.05, 120)
+    for name in ("p", "kendall_p"):
+        assert (nulls.loc["together", name] <= 0.05).mean() <= bound
+        assert (nulls.loc["None", name] <= 0.05).mean() > bound  # exchanged with all: too many
+    planted = table[(table["measure"] == "effect0") & (table["strata"] == "together")]
+    assert (planted["p"] <= 0.01).all()

@@ -28,24 +28,35 @@ def tied(seed, n=9, p=3, q=2):
 
 @given(CLUSTERS)
 def test_whole_clusters_of_equal_size_are_exchanged_in_order(clusters):
-    for order in arrangements(clusters, 20, np.random.default_rng(0)):
-        assert sorted(order) == list(range(len(clusters)))
-        for cluster in np.unique(clusters):
-            own = np.flatnonzero(clusters == cluster)
-            source = np.flatnonzero(clusters == clusters[order[own[0]]])
-            assert list(order[own]) == list(source)
+    for strata in (None, clusters % 2):
+        for order in arrangements(clusters, 20, np.random.default_rng(0), strata=strata):
+            assert sorted(order) == list(range(len(clusters)))
+            assert strata is None or (strata[order] == strata).all()
+            for cluster in np.unique(clusters):
+                own = np.flatnonzero(clusters == cluster)
+                source = np.flatnonzero(clusters == clusters[order[own[0]]])
+                assert list(order[own]) == list(source)
 
 
-def test_every_arrangement_is_as_frequent():
-    orders = arrangements(np.array([0, 0, 1, 1, 2, 2, 3]), 6000, np.random.default_rng(1))
+@pytest.mark.parametrize(
+    ("clusters", "strata", "ways"),
+    [
+        ([0, 0, 1, 1, 2, 2, 3], None, 6),
+        ([0, 1, 2, 3], None, 24),
+        ([5, 5, 5], None, 1),
+        ([3, 0, 1, 2, 4], [0, 1, 1, 1, 0], 12),
+        ([0, 0, 1, 1, 2, 2, 3], [0, 0, 1, 1, 1, 1, 1], 2),
+        ([0, 1, 2], [2, 0, 1], 1),
+    ],
+)
+def test_every_arrangement_is_as_frequent_and_counted(clusters, strata, ways):
+    clusters = np.array(clusters)
+    strata = None if strata is None else np.array(strata)
+    orders = arrangements(clusters, 6000, np.random.default_rng(1), strata=strata)
     _, counts = np.unique(orders, axis=0, return_counts=True)
-    assert len(counts) == 6
-    assert scipy.stats.chisquare(counts).pvalue > 0.001
-
-
-@pytest.mark.parametrize(("clusters", "ways"), [([0, 1, 2, 3], 24), ([0, 0, 1, 1, 2], 2), ([5, 5, 5], 1)])
-def test_number_of_arrangements(clusters, ways):
-    assert np.exp(log_arrangements(np.array(clusters))) == pytest.approx(ways)
+    assert len(counts) == ways
+    assert np.exp(log_arrangements(clusters, strata=strata)) == pytest.approx(ways)
+    assert ways == 1 or scipy.stats.chisquare(counts).pvalue > 0.001
 
 
 # Equal to doing it one by one
@@ -99,6 +110,31 @@ def test_p_value_agrees_with_all_permutations(prepare):
     assert tested.pooled_p[0, 0] == tested.p[0, 0, 0]
     assert tested.deviation[0, 0, 0] == pytest.approx(whole.std(), abs=0.01)
     assert tested.least[0, 0, 0] == pytest.approx(1 / 720)
+
+
+def test_with_strata_p_counts_permutations_within_them_and_the_deviation_is_that_of_all():
+    x, y, _ = tied(9, n=7, p=1, q=1)
+    x[:3] += 4
+    y[:3] += 2
+    strata = np.array([1, 1, 1, 0, 0, 0, 0])
+    orders = np.array(list(itertools.permutations(range(7))))
+    permuted = permuted_spearman(x, y)
+    whole = permuted(orders)[:, 0, 0]
+    within = whole[(strata[orders] == strata).all(axis=1)]
+    assert len(within) == 6 * 24
+    tested = permutation_test(
+        [[Shuffle(np.arange(7), [0], [0], permuted, strata=strata)]],
+        np.full((1, 1, 1), whole[0]),
+        np.ones((1, 1, 1)),
+        20_000,
+        np.random.default_rng(0),
+    )
+    truth = np.mean(np.abs(within) >= abs(whole[0]) - 1e-12)
+    free = np.mean(np.abs(whole) >= abs(whole[0]) - 1e-12)
+    assert truth > free + 0.1
+    assert tested.p[0, 0, 0] == tested.pooled_p[0, 0] == pytest.approx(truth, abs=0.015)
+    assert tested.least[0, 0, 0] == pytest.approx(1 / 144)
+    assert tested.deviation[0, 0, 0] == pytest.approx(whole.std(), rel=0.07)
 
 
 def test_p_is_never_zero_and_no_arrangement_means_one():

@@ -27,6 +27,8 @@ from rnn.study.study_columns import (
     further_outcomes,
     main_outcomes,
     measure_columns,
+    study_label,
+    training_strata,
 )
 from rnn.study.study_numbers import CENTRAL_COLUMNS, along_training
 from rnn.study.study_report import PAGE, study_report, write_study_report
@@ -89,7 +91,52 @@ def test_the_choice_of_columns(folder):
     assert baseline_columns(rows) == ["spectral_radius", "spectral_norm"]
     assert rows["audited"].nunique() == 2
     assert configuration_columns(rows) == ["normalisation"]
+    assert study_label("linear_spectral_norm") == "readout: spectral norm"
     assert main_outcomes(rows[["task", "cell", "fooling_pgd_linf_0.05"]]) == ["fooling_pgd_linf_0.05"]
+
+
+def made(**axes):
+    """Rows of one block as a study would list them, two seeds each."""
+    names = ["normalisation", "target", "gain"]
+    grid = pd.MultiIndex.from_product([*(axes.get(name, [1.0]) for name in names), [0, 1]])
+    rows = grid.set_names([*names, "seed"]).to_frame(index=False).assign(task="digits", cell="gru")
+    return rows[(rows["normalisation"] != "none") | (rows["target"] == 1.0)].reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "apart"),
+    [
+        (made(normalisation=["none", "radius", "norm", "radius-during"]), ["radius-during"]),
+        (made(normalisation=["none", "radius-during", "norm-during"]), ["all"]),
+        (made(normalisation=["radius"], target=[0.5, 1.0]), []),
+        (made(normalisation=["radius-during"], target=[0.5, 1.0]), ["all"]),
+        (made(normalisation=["none"], gain=[0.5, 1.0, 2.0]), ["all"]),
+        (made(normalisation=["none"]), ["all"]),
+    ],
+)
+def test_what_was_done_after_a_training_makes_no_other_training(rows, apart):
+    strata = training_strata(rows)
+    alone = rows["normalisation"].isin(apart) | ("all" in apart)
+    assert (strata == 0).tolist() == alone.tolist()
+    assert len(set(strata[~alone])) <= 1
+
+
+def test_each_training_that_is_shared_is_a_stratum_of_its_block():
+    rows = made(normalisation=["none", "norm", "norm-during"], target=[0.9, 1.0], gain=[0.5, 1.0])
+    rows = pd.concat([rows, rows.assign(cell="tanh"), made(gain=[4.0], normalisation=["none"])])
+    rows["audited"] = np.arange(len(rows)) % 2 == 0
+    strata = training_strata(rows)
+    kind = np.where(rows["normalisation"] == "norm-during", "during", "after")
+    kind = np.where(rows["gain"] == 4.0, "during", kind)  # alone, whatever was not done afterwards
+    named = pd.DataFrame({"kind": kind, "cell": rows["cell"], "gain": rows["gain"], "stratum": strata})
+    assert (named[named["kind"] == "during"]["stratum"] == 0).all()
+    groups = named[named["kind"] == "after"].groupby(["cell", "gain"])["stratum"]
+    assert (groups.nunique() == 1).all()
+    assert groups.first().nunique() == 4
+    assert groups.first().min() > 0
+    pd.testing.assert_series_equal(  # the order of the rows does not matter
+        pd.Series(training_strata(rows[::-1])[::-1]), pd.Series(strata)
+    )
 
 
 def test_the_numbers_are_those_of_the_statistics(folder, report):
@@ -105,15 +152,16 @@ def test_the_numbers_are_those_of_the_statistics(folder, report):
     central = report.tables["central"]
     assert list(central) == list(CENTRAL_COLUMNS)
     lines = central.set_index(PAIR).sort_index()
-    again = study_statistics(rows, cluster="normalisation", replicate="seed", axes=["normalisation"], **given)
+    own = given | {"cluster": "normalisation", "replicate": "seed", "strata": "after"}
+    known = rows.assign(after=~rows["normalisation"].str.endswith("-during"))
+    again = study_statistics(known, axes=["normalisation"], **own)
     pooled = again.pooled.set_index(PAIR).sort_index()
     for name in ("spearman", "kendall", "i2", "lower", "p"):
         np.testing.assert_allclose(lines[name], pooled[name])
     for table, name in ((found.pooled, "spearman"), (found.gains, "gain"), (found.partial, "partial")):
         whole = table[table["block"] == "pooled"].set_index(PAIR)[name].sort_index()
         pd.testing.assert_series_equal(lines[name].dropna(), whole.dropna())
-    further = given | {"outcomes": further_outcomes(rows)}
-    study_statistics(rows, cluster="normalisation", replicate="seed", **further)  # draws in between
+    study_statistics(known, **own | {"outcomes": further_outcomes(rows)})  # draws in between
     by_seed = study_statistics(rows, cluster="seed", permutations=1, **given)
     ends = by_seed.gains[by_seed.gains["block"] == "pooled"].set_index(PAIR)[["lower", "upper"]].sort_index()
     shown = lines[["by_seed_lower", "by_seed_upper"]].dropna()

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.study.blocks import Floats, Integers, Rectangle, faults, rectangles
-from rnn.study.permutations import Shuffle
+from rnn.study.blocks import Block, Floats, Integers, Rectangle, faults, rectangles
+from rnn.study.permutations import Permuted, Shuffle
 from rnn.study.permuted_ranks import lopsided, permuted_kendall, permuted_spearman
 from rnn.study.resampled_ranks import RankedBlock
 from rnn.study.resampling import LEAST_CLUSTERS, kendall_draws, percentiles, tail
@@ -108,7 +108,7 @@ def rank_tables(ranked: RankedBlock, measures: Sequence[str]) -> tuple[Table, Ta
             skew = lopsided(*ranks)
             for table, found, shuffle in zip(tables, drawn, shuffles, strict=True):
                 put(table, part, found[0], found[1:])
-                table.shuffles.append(Shuffle(clusters, part.i, part.j, shuffle, skew))
+                table.shuffles.append(shuffled(block, part, shuffle, skew))
     return tables[0], tables[1]
 
 
@@ -129,6 +129,31 @@ def note(table: Table, part: Rectangle, clusters: Integers, notes: NDArray[np.ob
     cells = np.ix_(part.i, part.j)
     table.n[cells], table.clusters[cells] = len(clusters), len(np.unique(clusters))
     table.note[cells], table.blocks[cells] = notes, notes == ""
+
+
+def shuffled(
+    block: Block, part: Rectangle, permuted: Permuted, lopsided: NDArray[np.bool_] | bool = False
+) -> Shuffle:
+    """Give what a permutation test needs of a part of a block.
+
+    Parameters
+    ----------
+    block : Block
+        The models.
+    part : Rectangle
+        The part.
+    permuted : callable
+        From arrangements to correlations.
+    lopsided : ndarray of bool or bool
+        Pairs whose permuted correlations are too skew for a normal tail.
+
+    Returns
+    -------
+    Shuffle
+        With clusters and strata of the models of the part.
+    """
+    strata = None if block.strata is None else block.strata[part.rows]
+    return Shuffle(block.clusters[part.rows], part.i, part.j, permuted, lopsided, strata)
 
 
 def put(table: Table, part: Rectangle, value: Floats, draws: Floats) -> None:

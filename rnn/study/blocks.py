@@ -34,6 +34,8 @@ class Block:
         One row per model; NaN marks an empty cell.
     clusters : ndarray of int, shape (n,)
         Number of the configuration that a model is a replicate of, from 0.
+    strata : ndarray of int, shape (n,), or None
+        Number of the stratum; only clusters of one stratum may be exchanged. None where all may be.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Block:
     Y: Floats
     C: Floats
     clusters: Integers
+    strata: Integers | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +76,7 @@ def split_models(
     covariates: Sequence[str],
     blocks: str | Sequence[str],
     cluster: str | Sequence[str] | None,
+    strata: str | Sequence[str] | None = None,
 ) -> Models:
     """Check a table of models and split it into blocks.
 
@@ -86,6 +90,8 @@ def split_models(
         Columns that name the block.
     cluster : str, sequence of str or None
         Columns that name the configuration; None where every model has its own.
+    strata : str, sequence of str or None
+        Columns that say which configurations of a block may be exchanged with each other; None for all.
 
     Returns
     -------
@@ -95,21 +101,23 @@ def split_models(
     Raises
     ------
     ValueError
-        If a column is missing, is named twice, or is no column of numbers, or a row has no block or cluster.
+        If a column is missing, is named twice, or is no column of numbers, a row has no block, cluster or
+        stratum, or a configuration lies in several strata.
     """
     by, configuration = names(blocks, "blocks"), names(cluster or (), "cluster")
     measures, outcomes = names(measures, "measures"), names(outcomes, "outcomes")
-    covariates = names(covariates, "covariates")
+    covariates, layers = names(covariates, "covariates"), names(strata or (), "strata")
     if not (measures and outcomes and by):
         raise ValueError("measures, outcomes and blocks must name at least one column each")
-    check_columns(frame, numbers=[*measures, *outcomes, *covariates], labels=[*by, *configuration])
+    check_columns(frame, numbers=[*measures, *outcomes, *covariates], labels=[*by, *configuration, *layers])
     X, Y, C = (frame[part].to_numpy(dtype=np.float64) for part in (measures, outcomes, covariates))
     found = []
     for keys, rows in sorted(frame.groupby(by, sort=True).indices.items()):
         keys = keys if isinstance(keys, tuple) else (keys,)
         clusters = _numbered(frame.iloc[rows], configuration)
         label = " / ".join(map(str, keys))
-        found.append(Block(label, keys, X[rows], Y[rows], C[rows], clusters))
+        strata_ = _strata(frame.iloc[rows], layers, clusters, label)
+        found.append(Block(label, keys, X[rows], Y[rows], C[rows], clusters, strata_))
     return Models(measures, outcomes, covariates, found, by)
 
 
@@ -169,6 +177,20 @@ def _numbered(rows: pd.DataFrame, columns: list[str]) -> Integers:
     if not columns:
         return np.arange(len(rows))
     return rows.groupby(columns, sort=True).ngroup().to_numpy().astype(np.int64)
+
+
+def _strata(rows: pd.DataFrame, columns: list[str], clusters: Integers, block: str) -> Integers | None:
+    # None where there is one only.
+    strata = _numbered(rows, columns)
+    if not columns or not strata.any():
+        return None
+    pairs = np.unique(np.column_stack([clusters, strata]), axis=0)
+    if len(pairs) > len(np.unique(clusters)):
+        raise ValueError(
+            f"strata differ among the models of a cluster in block {block}; expected whole clusters in one "
+            "stratum each, so name columns that are the same for all models of a cluster"
+        )
+    return strata
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.study.block_tables import Table, dense_ranks, empty_table, note, put
+from rnn.study.block_tables import Table, dense_ranks, empty_table, note, put, shuffled
 from rnn.study.blocks import Floats, Integers, Rectangle, fault, faults, rectangles
-from rnn.study.permutations import Permuted, Shuffle
+from rnn.study.permutations import Permuted
 from rnn.study.permuted_ranks import whole_ranks
 from rnn.study.resampled_ranks import RankedBlock
 
@@ -123,7 +123,7 @@ def partial_table(
         note(table, part, clusters, notes)
         put(table, part, drawn[0], drawn[1:])
         shuffle = permuted_partial(dense_ranks(x), dense_ranks(y), dense_ranks(held), clusters)
-        table.shuffles.append(Shuffle(clusters, part.i, part.j, shuffle))
+        table.shuffles.append(shuffled(block, part, shuffle))
     return table
 
 

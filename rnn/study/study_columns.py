@@ -6,7 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rnn.measuring.measures import BASELINES, LABELS, column_label
+from rnn.study.experiment import DURING
 from rnn.study.network_rows import is_outcome
 from rnn.study.trials import FIELDS
 
@@ -32,6 +36,7 @@ _WORDS = {
     ACCURACY: "clean accuracy",
     "kreiss_constant_scaled": "Kreiss constant, scaled",
     "input_spectral_norm": "input matrix: spectral norm",
+    "linear_spectral_norm": "readout: spectral norm",
     "growth_peak": "growth along trajectories, peak",
     "growth_end": "growth along trajectories, end",
     "lyapunov_exponent": "Lyapunov exponent",
@@ -144,6 +149,34 @@ def configuration_columns(rows: pd.DataFrame) -> list[str]:
     fields = [name for name in FIELDS if name in rows and name not in _NOT_CONFIGURATION]
     blocks = rows.groupby(list(BLOCKS))
     return [name for name in fields if (blocks[name].nunique(dropna=False) > 1).any()]
+
+
+def training_strata(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Say which configurations of a block may be exchanged with each other: those that share a training.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `rnn.study.tables.study_rows`.
+
+    Returns
+    -------
+    ndarray of int, shape (networks,)
+        Number of the stratum of each network. A training is a configuration without a normalisation that came
+        after it and without the target of that. Configurations of a training that at least two of a block
+        share are a stratum of their own, from 1; all others are together in stratum 0.
+    """
+    columns = configuration_columns(rows)
+    training = rows[[*BLOCKS, *columns]].copy()
+    after = ~rows["normalisation"].str.endswith(DURING)
+    for name, before in (("normalisation", "none"), ("target", 1.0)):
+        if name in columns:
+            training.loc[after, name] = before
+    configurations, trainings = (
+        table.groupby([*BLOCKS, *columns], dropna=False).ngroup() for table in (rows, training)
+    )
+    shared = configurations.groupby(trainings).transform("nunique") > 1
+    return np.where(shared, trainings + 1, 0).astype(np.int64)
 
 
 def alike(measure: str, outcome: str) -> bool:

@@ -23,12 +23,14 @@ from rnn.study.study_columns import (
     further_outcomes,
     main_outcomes,
     measure_columns,
+    training_strata,
 )
 from rnn.study.tables import trial_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_TRAINING = "(training)"
 CENTRAL_COLUMNS = {
     "measure": "column of the measure",
     "outcome": "column of the outcome",
@@ -140,7 +142,9 @@ def study_numbers(
     Notes
     -----
     Blocks are task and cell, clusters configurations without the seed, replicates the seeds. Where a block
-    has one configuration only, all its networks count as independent. The intervals of gains "by seed" come
+    has one configuration only, all its networks count as independent. Permutations exchange configurations
+    that share a training with each other, and the rest with each other
+    (`rnn.study.study_columns.training_strata`). The intervals of gains "by seed" come
     from a second computation with the seed for cluster: networks of one seed have the same data and initial
     weights, and where a normalisation is applied after training, the same training too.
     """
@@ -162,8 +166,10 @@ def study_numbers(
         "rng": rng,
     }
     cluster, further = configuration or None, further_outcomes(rows)
-    main = study_statistics(rows, outcomes=main_outcomes(rows), cluster=cluster, axes=configuration, **given)
-    others = study_statistics(rows, outcomes=further, cluster=cluster, **given) if further else None
+    own = given | {"cluster": cluster, "strata": _TRAINING}
+    known = rows.assign(**{_TRAINING: training_strata(rows)})
+    main = study_statistics(known, outcomes=main_outcomes(rows), axes=configuration, **own)
+    others = study_statistics(known, outcomes=further, **own) if further else None
     by_seed = None
     if configuration and seeded:
         given |= {"cluster": SEED, "replicate": None, "permutations": 1}

@@ -221,7 +221,8 @@ def _method_words(found: StudyFindings, main: StudyStatistics | None) -> list[st
                 interval of a pooled value is about blocks like these, and with few blocks it is wide. The
                 p-value asks less: whether there is anything in these very blocks; it comes from permuting
                 whole configurations ({main.permutations} permutations). So p may be small where the
-                interval holds 0.
+                interval holds 0. Configurations that share a training, because they differ only in what was
+                done to it afterwards, are exchanged with each other only, and all others among themselves.
             """),
             prose(f"""
                 Intervals of gains and within blocks are bootstrap intervals ({main.draws} resamples of whole

@@ -71,8 +71,7 @@ def central_table(central: pd.DataFrame, outcome: str) -> Table:
             the differences between blocks that chance does not explain. By seed: the interval of the gain if
             networks of one seed belong together. At equal accuracy: a straight line in the ranks of clean
             accuracy is taken out, which is not all of it where the relation bends, as it does for networks
-            that give one answer to nearly everything. p takes configurations for exchangeable; several
-            normalisations of one trained network are not quite, and their p is too small.
+            that give one answer to nearly everything.
         """),
         heads=heads,
         rows=rows,

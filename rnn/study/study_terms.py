@@ -44,7 +44,10 @@ _OWN_TERMS = (
         "p-value",
         "How often so strong a correlation comes out where outcomes are dealt out at random.",
     ),
-    Term("partial correlation", "The correlation that stays between networks of equal clean accuracy."),
+    Term(
+        "partial correlation",
+        "The rank correlation that is left when a straight line in the ranks of clean accuracy is taken out.",
+    ),
     Term(
         "slope over margin",
         "Slope of the output over its margin: a linear network would be turned by a change of about the "
