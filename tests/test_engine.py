@@ -208,7 +208,6 @@ def script(tmp_path, body):
 SLEEPERS = """
     import os, time
     from rnn.study.engine import run_trials
-from rnn.study.workers import one_line
 
     def trial(name):
         print(os.getpid(), flush=True)
@@ -259,7 +258,6 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 def test_a_script_without_guard_is_told_what_to_do(tmp_path):
     body = """
         from rnn.study.engine import run_trials
-from rnn.study.workers import one_line
         run_trials(abs, [1, 2, 3], workers=2)
     """
     with script(tmp_path, body) as process:
