@@ -12,7 +12,7 @@ from rnn.study.configuration import study_from
 from rnn.study.runs import run_study
 from rnn.study.selection import chosen
 from rnn.study.study_report import study_report
-from rnn.study.summary import group_table, study_summary, summary_table
+from rnn.study.summary import group_table, study_summary, summary_table, verdicts
 from rnn.study.tables import export_study, study_rows
 
 GRID = {
@@ -85,6 +85,12 @@ def test_networks_without_state_have_no_verdict_and_no_share(tmp_path):
     assert found.claims == ()
     assert found.note.startswith("No verdict")
     assert str(found) == "2 trained networks: no verdict yet"
+
+
+def test_texts_in_place_of_numbers_are_no_numbers(rows):
+    odd = rows.assign(clean_accuracy="high")
+    assert "accuracy" not in group_table(odd)
+    assert verdicts(odd) == ((), "No verdict: the networks have no clean_accuracy.")
 
 
 def test_what_is_asked_for_is_kept(folder, rows, tmp_path):

@@ -135,10 +135,12 @@ def group_table(rows: pd.DataFrame, by: Sequence[str] = GROUPS) -> pd.DataFrame:
         raise ValueError(
             f"by names the column {unknown[0]!r}, which is not there; there are {listed([*map(str, rows)])}"
         )
-    if set(_STABLE) <= set(rows):
+    there = {"key", *rows.select_dtypes("number")}  # a trial function of one's own may give texts
+    if there >= set(_STABLE):
         known = rows[list(_STABLE)].notna().all(axis=1)
         rows = rows.assign(stable=stable(rows).astype(float).where(known))
-    ways = {name: way for name, way in _WAYS.items() if way[0] in rows}
+        there.add("stable")
+    ways = {name: way for name, way in _WAYS.items() if way[0] in there}
     several = [name for name in wanted if name in rows and rows[name].nunique(dropna=False) > 1]
     groups = rows.groupby(several or np.zeros(len(rows)), sort=True, dropna=False)
     return groups.agg(**ways).reset_index(drop=not several)
@@ -191,7 +193,8 @@ def verdicts(rows: pd.DataFrame) -> tuple[tuple[Claim, ...], str]:
     """
     if rows.empty:
         return (), "No network is finished yet, so there is no verdict."
-    lacking = [name for name in _JUDGED if name not in rows]
+    there = set(rows.select_dtypes("number"))
+    lacking = [name for name in _JUDGED if name not in there]
     if lacking:
         return (), f"No verdict: the networks have no {listed(lacking)}."
     whole = rows[rows[list(_JUDGED)].notna().all(axis=1)]
