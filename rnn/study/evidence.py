@@ -177,10 +177,14 @@ def study_statistics(
     each other", also where all clusters share the effects of a replicate, as they do when a seed fixes data
     and initial weights. Clusters that share more than that, such as several normalisations of one training,
     are not exchangeable with others: `strata` keeps them apart, and whole clusters of equal size and stratum
-    are exchanged. What the strata differ in then stays in every permuted value and proves nothing. The
-    pooled test permutes in all blocks at once and looks at the mean correlation
-    weighted by n. For partial correlations the residuals of the outcome's ranks are permuted (Freedman and
-    Lane), which is not exact. Linear regression of ranks does not take all of a covariate away: where normal
+    are exchanged. What the strata differ in then stays in every permuted value and proves nothing.
+    Simulated without effect, 400 studies of 9 blocks of 10 configurations with 5 seeds, five of them one
+    training that decides 0, 50 and 80 % of the variance: the pooled p was at most 0.05 in 6, 6 and 4 % (in 6,
+    6 and 5 % where these five also lie one deviation apart from the others), but in 6, 8 and 15 % (12, 18 and
+    25 %) where all ten were exchanged.
+    The pooled test permutes in all blocks at once and looks at the mean correlation weighted by n. For
+    partial correlations the residuals of the outcome's ranks are permuted (Freedman and Lane), which is not
+    exact. Linear regression of ranks does not take all of a covariate away: where normal
     measure and outcome have nothing in common but one, in 9 blocks of 7 configurations with 5 seeds, p was at
     most 0.05 in 7 % of simulated studies when both correlated 0.7 with it, and in 17 % at 0.95.
 
