@@ -52,7 +52,7 @@ def test_the_table_says_what_was_tested():
     assert pooled["smallest_best"] <= pooled["smallest"] <= pooled["smallest_worst"]
     assert pooled["smallest_alone"] < pooled["smallest"] < block["smallest_alone"]
     # 36 tests ask for 0.0014, and of the 720 arrangements of 6 clusters one has p = 0.0014.
-    assert block["note"] == "for 4 of them no correlation reaches a p-value of 0.001"
+    assert block["note"] == "for 4 of them no correlation, however strong, is found with probability 0.8"
     assert np.isnan(block["smallest"])
 
 
@@ -84,3 +84,7 @@ def share_found(design, tests, studies, seed):
 )
 def test_a_correlation_that_can_be_seen_is_seen_in_four_studies_of_five(design):
     assert share_found(design, tests=10, studies=250, seed=1) == pytest.approx(0.8, abs=0.075)
+
+
+def test_without_any_spread_every_correlation_is_found():
+    assert detectable(np.zeros(1), 0.05)[0] < 1e-6

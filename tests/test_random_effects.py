@@ -34,10 +34,17 @@ def test_the_interval_of_a_new_block_is_that_of_higgins_thompson_and_spiegelhalt
 
 def test_equal_variances_give_the_interval_of_student():
     y = np.array([0.1, 0.4, 0.35, 0.2])
-    found = random_effects(y, np.full(4, 0.04))
+    found = random_effects(y, np.full(4, 0.01))
     half = 3.182446305284263 * y.std(ddof=1) / 2
     assert found.mean == pytest.approx(y.mean())
     assert found.upper == pytest.approx(y.mean() + half)
+
+
+@pytest.mark.parametrize("y", [[0.3, 0.3], [0.3, 0.301, 0.3]])
+def test_blocks_that_agree_by_chance_do_not_shorten_the_interval(y):
+    found = random_effects(y, np.full(len(y), 0.04))
+    assert found.error == pytest.approx(0.2 / np.sqrt(len(y)))
+    assert found.lower < found.mean - 0.2
 
 
 def test_empty_blocks_are_left_out_and_one_block_is_not_pooled():

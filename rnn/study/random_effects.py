@@ -21,7 +21,7 @@ class RandomEffects:
     mean : ndarray
         Estimate of the mean over all blocks that could have been; NaN with fewer than two blocks.
     error : ndarray
-        Its standard error, by Hartung and Knapp.
+        Its standard error, by Hartung and Knapp with a floor.
     lower, upper : ndarray
         Interval of the mean.
     p : ndarray
@@ -86,9 +86,10 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
     -----
     With fixed weights a = 1/v: Q = sum a (y - sum(a y)/sum(a))^2 and
     tau2 = max(0, (Q - k + 1)/(sum(a) - sum(a^2)/sum(a))) (DerSimonian and Laird). The standard error is that
-    of Hartung and Knapp, sqrt(q/sum(w)) with q = sum w (y - mean)^2/(k - 1); interval and p-value by
-    Student's t with k - 1 degrees of freedom: exact where the variances are equal and the estimates normal,
-    and with few blocks of very different variance too narrow (Röver, Knapp and Friede). The interval of a new
+    of Hartung and Knapp with the floor of Röver, Knapp and Friede, sqrt(q/sum(w)) with
+    q = max(1, sum w (y - mean)^2/(k - 1)): blocks that agree by chance do not make an interval short; it and
+    the p-value are by Student's t with k - 1 degrees of freedom. With few blocks that agree that is on the
+    safe side; with few of very different variance that differ it is too narrow. The interval of a new
     block is mean +- t sqrt(tau2 + error^2) with k - 2 degrees of freedom (Higgins, Thompson and
     Spiegelhalter); with fewer than ten blocks it tends to be too narrow where blocks differ.
 
@@ -126,7 +127,7 @@ def random_effects(values: ArrayLike, variances: ArrayLike, *, confidence: float
         tau2 = np.maximum(0.0, (Q - k + 1) / (a.sum(axis=0) - (a**2).sum(axis=0) / a.sum(axis=0)))
         w = used / (v + tau2)
         mean = (w * y).sum(axis=0) / w.sum(axis=0)
-        q = (w * (y - mean) ** 2).sum(axis=0) / (k - 1)
+        q = np.maximum(1.0, (w * (y - mean) ** 2).sum(axis=0) / (k - 1))
         error = np.sqrt(q / w.sum(axis=0))
         i2 = np.where(Q > 0, np.maximum(0.0, (Q - k + 1) / Q), 0.0)
         half = stdtrit(np.maximum(k - 1, 1), 0.5 + level / 2) * error

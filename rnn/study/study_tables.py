@@ -240,7 +240,7 @@ def power_table(statistics: StudyStatistics) -> Table:
             ]
             for row in _records(statistics.power)
         ],
-        notes=["A dash: too few configurations to permute for so small a p-value."]
+        notes=["A dash: no correlation, however strong, would have been found with that probability."]
         if statistics.power["smallest"].isna().any()
         else [],
     )

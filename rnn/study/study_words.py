@@ -139,8 +139,8 @@ def power_words(statistics: StudyStatistics) -> str:
     what = "mean over the blocks" if len(pooled) else "correlation"
     if np.isnan(row["smallest"]):
         return prose(f"""
-            With these configurations and seeds no {what} can pass Holm's correction for
-            {row["tests"]:.0f} tests: there are too few arrangements to permute.
+            With these configurations and seeds no {what}, however strong, would have been found with
+            probability 0.8 after correction for {row["tests"]:.0f} tests: they are too few.
             {_alone(row["smallest_alone"])}
         """)
     return prose(f"""
