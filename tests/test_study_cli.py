@@ -51,7 +51,7 @@ examples = 20
 PLAN = AttackPlan(methods=("fgsm",), budgets=(("linf", (0.1,)),), minimal=())
 OPTIONS = ("--method", "fgsm", "--budget", "0.1", "--minimal", "none", "--examples", "40")
 FEW = ("spectral_norm", "growth_end")
-VERBS = ("run", "resume", "status", "report", "export", "list", "restore")
+VERBS = ("run", "resume", "status", "report", "export", "show", "list", "restore")
 
 
 class Quiet(Here):
@@ -245,6 +245,18 @@ def test_the_studies_of_the_package_are_listed(spectra):
     assert (code, error) == (0, "")
     for name in shipped_studies():
         assert f"{name}: {len(read_study(name).trials)} trials\n" in printed
+
+
+def test_a_study_of_the_package_is_shown_as_the_file_it_is(spectra, tmp_path):
+    from rnn.study.configuration import read_study
+
+    code, printed, error = spectra("study", "show", "recurrent-robustness-quick")
+    assert (code, error) == (0, "")
+    (tmp_path / "mine.toml").write_text(printed, "utf-8")
+    assert read_study(tmp_path / "mine.toml").trials == read_study("recurrent-robustness-quick").trials
+    assert "there is no study '../x'; there are recurrent-robustness" in spectra.refusal(
+        "study", "show", "../x"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def _accuracy_claim(rows: pd.DataFrame, note: list[str]) -> Claim:
     parts = {"accurate, not robust": _counterexample(total, "not_robust")}
     parts |= {"accurate, not stable": _counterexample(total, "not_stable")}
     words = [
-        f"Of {total['n']:.0f} accurate networks {_not_robust(good).sum()} are not robust and "
+        f"Of {counted(int(total['n']), 'accurate network')} {_not_robust(good).sum()} are not robust and "
         f"{_not_stable(good).sum()} not stable: {_interval(total, 'not_robust')} and "
         f"{_interval(total, 'not_stable')}. Against an implication one is enough.",
         f"Beyond that: that most accurate networks are not robust is "
@@ -224,6 +224,8 @@ def _unit_disc_claim(rows: pd.DataFrame, note: list[str]) -> Claim:
         if disc:
             parts[f"stable with {kind}"] = _side(line, "stable", 0.5)
             parts[f"not robust with {kind}"] = _side(line, "not_robust", 0.5)
+    if not lines and not words:
+        words.append("No network of this study was normalised.")
     verdict = _verdict([*parts.values()])
     return Claim("C2", _C2, verdict, (*words, *_parts_words(parts), *note), pd.DataFrame(lines))
 

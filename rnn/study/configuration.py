@@ -124,6 +124,29 @@ def shipped_studies() -> tuple[str, ...]:
     return tuple(sorted(path.stem.replace("_", "-") for path in SHIPPED.glob("*.toml")))
 
 
+def shipped_text(name: str) -> str:
+    """Give the TOML file of a study that comes with the package.
+
+    Parameters
+    ----------
+    name : str
+        One of `shipped_studies`.
+
+    Returns
+    -------
+    str
+        Its text.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study.
+    """
+    if name not in shipped_studies():
+        raise ValueError(f"there is no study {name!r}; there are {', '.join(shipped_studies())}")
+    return _text_of(SHIPPED / f"{name.replace('-', '_')}.toml")
+
+
 def study_from(
     content: Mapping[str, Any], *, source: str = "study", lines: dict[KeyPath, int] | None = None
 ) -> StudyConfig:

@@ -51,6 +51,7 @@ def run_study(
         Folder for the database, weights and curves; made where it is missing.
     function : callable, optional
         Function of a module that gives the `TrialOutcome` of a `Trial`; None trains, measures and attacks.
+        It is no part of the key of a trial: after a change of yours begin a new folder.
     executor : concurrent.futures.Executor, optional
         Where trials run; None starts worker processes here. See `run_trials`.
     workers : int, optional

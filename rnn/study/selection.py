@@ -43,14 +43,14 @@ def chosen(rows: pd.DataFrame, only: Mapping[str, object]) -> pd.DataFrame:
     for name, wanted in only.items():
         if name not in rows:
             raise ValueError(
-                f"only names the column {name!r}, which is not there; there are {_listed(map(str, rows))}"
+                f"only names the column {name!r}, which is not there; there are {some(map(str, rows))}"
             )
         values = rows[name].map(_key)
         keys = {_key(value) for value in _several(wanted)}
         if missing := keys - set(values):
             raise ValueError(
-                f"only asks for {name} = {_listed(missing)}, which no finished network has; "
-                f"there are {_listed(set(values))}"
+                f"only asks for {name} = {some(missing)}, which no finished network has; "
+                f"there are {some(set(values))}"
             )
         kept = kept[values[kept.index].isin(keys)]
     if kept.empty and only:
@@ -94,7 +94,24 @@ def _key(value: object) -> str:
         return text
 
 
-def _listed(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """List some names in an error, not hundreds of them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        All of them.
+
+    Returns
+    -------
+    str
+        The first in the order of the alphabet, and how many more there are.
+
+    Examples
+    --------
+    >>> some(["b", "a"])
+    'a, b'
+    """
     found = sorted(names)
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return ", ".join(found[:_SHOWN]) + more

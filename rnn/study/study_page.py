@@ -207,7 +207,8 @@ def _curve_words(found: StudyFindings) -> list[str]:
 
 def _run_words(found: StudyFindings) -> list[str]:
     rows = found.rows
-    if rows.empty or not {"methods", "budgets", "examples"} <= set(rows):
+    attacked = any(str(name).startswith("fooling_") for name in rows)  # not by a function of one's own
+    if not attacked or not {"methods", "budgets", "examples"} <= set(rows):
         return []
     return [attack_words(rows), *audit_words(rows)]
 

@@ -218,8 +218,9 @@ def _correlation_pictures(found: StudyFindings, main: StudyStatistics) -> dict[s
             "Beyond size, and at equal accuracy",
             prose(f"""
                 For the {label}. Left: strength of the correlation less that of the better of spectral radius
-                and spectral norm, with its interval where there are enough configurations. Right: the
-                correlation that stays at equal clean accuracy. Filled as above.
+                and spectral norm, with its interval where there are enough configurations. Right: what
+                is left of the correlation when a line in the ranks of clean accuracy is taken out. Filled as
+                above.
             """),
             gains_alt(central, outcomes[0]),
             small_png(draw_gains(central, outcome=outcomes[0], baselines=baselines)),

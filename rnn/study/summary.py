@@ -12,14 +12,13 @@ import numpy as np
 from rnn.report import Cell, Table, counted
 from rnn.study.blocks import names
 from rnn.study.claims import Claim, claims, stable
-from rnn.study.selection import chosen, worded
-from rnn.study.study_columns import ACCURACY, REFERENCE, listed, study_label
+from rnn.study.selection import chosen, some, worded
+from rnn.study.study_columns import ACCURACY, BLOCKS, REFERENCE, configuration_columns, listed, study_label
 from rnn.study.tables import study_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUPS = ("task", "cell", "normalisation", "gain", "initialisation")
 SUMMARY_COLUMNS = {
     "networks": "finished networks of the group",
     "accuracy": "clean accuracy, median",
@@ -74,7 +73,7 @@ def study_summary(
     out: str | os.PathLike[str],
     *,
     only: Mapping[str, object] | None = None,
-    by: Sequence[str] = GROUPS,
+    by: Sequence[str] | None = None,
 ) -> StudySummary:
     """Sum a study up: accuracy, fooling rate and stability of each group, and the verdicts on the claims.
 
@@ -85,8 +84,9 @@ def study_summary(
     only : mapping of str to value or sequence of values, optional
         Columns and what they may be, such as ``{"task": "digits", "gain": [0.5, 1]}``; the verdicts are then
         about these networks.
-    by : sequence of str
-        Columns that make a group; those with one value throughout are left out.
+    by : sequence of str, optional
+        Columns that make a group, in place of task, cell and all that makes a configuration; those with one
+        value throughout are left out.
 
     Returns
     -------
@@ -110,15 +110,16 @@ def study_summary(
     return StudySummary(group_table(rows, by), judged, note, len(rows), worded(only or {}))
 
 
-def group_table(rows: pd.DataFrame, by: Sequence[str] = GROUPS) -> pd.DataFrame:
+def group_table(rows: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
     """Give one row for each group of networks.
 
     Parameters
     ----------
     rows : DataFrame
         From `rnn.study.tables.study_rows`.
-    by : sequence of str
-        Columns that make a group; those with one value throughout are left out.
+    by : sequence of str, optional
+        Columns that make a group, in place of task, cell and all that makes a configuration; those with one
+        value throughout are left out.
 
     Returns
     -------
@@ -130,10 +131,14 @@ def group_table(rows: pd.DataFrame, by: Sequence[str] = GROUPS) -> pd.DataFrame:
     ValueError
         If there is no such column.
     """
-    wanted = names(by, "by")
-    if unknown := [name for name in wanted if name not in rows and name not in GROUPS]:
+    import pandas as pd
+
+    if rows.empty:
+        return pd.DataFrame(columns=["networks"])
+    wanted = [*BLOCKS, *configuration_columns(rows)] if by is None else names(by, "by")
+    if unknown := [name for name in wanted if name not in rows]:
         raise ValueError(
-            f"by names the column {unknown[0]!r}, which is not there; there are {listed([*map(str, rows)])}"
+            f"by names the column {unknown[0]!r}, which is not there; there are {some(map(str, rows))}"
         )
     there = {"key", *rows.select_dtypes("number")}  # a trial function of one's own may give texts
     if there >= set(_STABLE):
@@ -141,7 +146,7 @@ def group_table(rows: pd.DataFrame, by: Sequence[str] = GROUPS) -> pd.DataFrame:
         rows = rows.assign(stable=stable(rows).astype(float).where(known))
         there.add("stable")
     ways = {name: way for name, way in _WAYS.items() if way[0] in there}
-    several = [name for name in wanted if name in rows and rows[name].nunique(dropna=False) > 1]
+    several = [name for name in wanted if rows[name].nunique(dropna=False) > 1]
     groups = rows.groupby(several or np.zeros(len(rows)), sort=True, dropna=False)
     return groups.agg(**ways).reset_index(drop=not several)
 

@@ -131,7 +131,7 @@ def status(
     if watch and found.live:
         with progress_of("trials", told=True) as progress:
             while found.live:
-                progress(found.done + found.failed, found.total, found)
+                progress(found.done + found.failed, found.total, _left(found))
                 time.sleep(_PAUSE)
                 found = study_status(folder)
     content = json.dumps(_plain(found), indent=2) + "\n"
@@ -155,7 +155,9 @@ def report(
     only: Only = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(help="Column that makes the groups of the table; may be repeated.", metavar="COLUMN"),
+        typer.Option(
+            help="Column that makes the groups of the table, such as cell; may be repeated.", metavar="COLUMN"
+        ),
     ] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
@@ -207,6 +209,18 @@ def export(
     typer.echo(printable(str(export_study(folder, out, every=every, only=_only(only)))))
 
 
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study of `spectra study list`.")],
+) -> None:
+    """Print the TOML file of a study that comes with the package, to begin one of your own with."""
+    need_extra()
+
+    from rnn.study.configuration import shipped_text
+
+    typer.echo(shipped_text(name), nl=False)
+
+
 @app.command("list")
 def listing() -> None:
     """List the studies that come with the package: spectra study run NAME --out DIR."""
@@ -246,6 +260,15 @@ def _working(folder: Path, address: str | None) -> Iterator[dict[str, Any]]:
             if type(error) is RuntimeError:  # no worker starts, or the executor breaks
                 raise ValueError(str(error)) from error
             raise
+
+
+def _left(status: StudyStatus) -> str:
+    """Say in a few words how far a run is, beside a bar."""
+    from rnn.study.status import duration
+
+    left = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
+    failed = f", {status.failed} failed" if status.failed else ""
+    return f"{status.done} of {status.total}{failed}{left}"
 
 
 def _tell(status: StudyStatus) -> None:
@@ -304,11 +327,13 @@ def _only(texts: list[str] | None) -> dict[str, object]:
 
 
 def _print_summary(folder: Path, only: dict[str, object], by: list[str] | None) -> None:
-    from rnn.study.summary import GROUPS, study_summary
+    from rnn.study.summary import SUMMARY_COLUMNS, study_summary
 
-    found = study_summary(folder, only=only, by=by or GROUPS)
+    found = study_summary(folder, only=only, by=by)
     if len(found.table):
         print_records(found.table.to_dict("records"), title=str(found))
+        shown = [f"{name}: {words}" for name, words in SUMMARY_COLUMNS.items() if name in found.table]
+        typer.echo(textwrap.fill("; ".join(shown) + ".", 108) + "\n")
     else:
         typer.echo(printable(str(found)))
     for claim in found.claims:
