@@ -139,7 +139,7 @@ def test_missing_columns_are_refused() -> None:
 
 def test_the_words_say_which_part_is_what() -> None:
     one, two, _ = claims(study(fooled=0.2))
-    assert one.words[-1] == "Part by part, shown: accurate, not stable; refuted: accurate, not robust."
+    assert one.words[-1] == "Part by part, shown: accurate and not stable; refuted: accurate and not robust."
     assert two.words[-1].startswith("Part by part, shown: stable with radius, stable with radius-during; ref")
     assert "open" not in two.words[-1]
 

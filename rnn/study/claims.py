@@ -187,8 +187,8 @@ def _accuracy_claim(rows: pd.DataFrame, note: list[str]) -> Claim:
         name: f"{_SIDES[side]} ({(blocks[name] > 0.5).sum()} of {counted(len(blocks), 'block')})"
         for name, side in sides.items()
     }
-    parts = {"accurate, not robust": _counterexample(total, "not_robust")}
-    parts |= {"accurate, not stable": _counterexample(total, "not_stable")}
+    parts = {"accurate and not robust": _counterexample(total, "not_robust")}
+    parts |= {"accurate and not stable": _counterexample(total, "not_stable")}
     words = [
         f"Of {counted(int(total['n']), 'accurate network')} {_not_robust(good).sum()} are not robust and "
         f"{_not_stable(good).sum()} not stable: {_interval(total, 'not_robust')} and "
