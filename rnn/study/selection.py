@@ -36,8 +36,8 @@ def chosen(rows: pd.DataFrame, only: Mapping[str, object]) -> pd.DataFrame:
     --------
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"cell": ["gru", "tanh", "gru"], "gain": [1.0, 1.0, 2.0]})
-    >>> list(chosen(rows, {"cell": "gru", "gain": "2"}).index)
-    [2]
+    >>> chosen(rows, {"cell": "gru", "gain": "2"})["gain"].tolist()
+    [2.0]
     """
     kept = rows
     for name, wanted in only.items():
