@@ -159,10 +159,9 @@ def test_statistics(benchmark, row, trials):
     for name in [*measures, *outcomes, "clean_accuracy"]:
         frame[name] = rng.standard_normal(trials) + 0.5 * common
     given = {"cluster": "kind", "replicate": "seed", "axes": ["kind"], "baselines": measures[:2]}
-    begun = time.process_time()
+    begun, spent = time.perf_counter(), time.process_time()
     found = benchmark.pedantic(
         lambda: study_statistics(frame, measures=measures, outcomes=outcomes, **given), rounds=1
     )
     assert (found.models, found.blocks) == (trials, 9)
-    spent = time.process_time() - begun
-    row({"trials": trials, "wall": benchmark.stats.stats.median, "processor": spent})
+    row({"trials": trials, "wall": time.perf_counter() - begun, "processor": time.process_time() - spent})
