@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnn.study.claims import _verdict, accurate, claims
+from rnn.study.claims import _verdict, claims
+from rnn.study.criteria import accurate
 
 KINDS = ("none", "radius", "radius-during", "norm")
 KNOWN = ("clean_accuracy", "fooling_reference", "lyapunov_exponent", "kick_end_worst")

@@ -269,6 +269,7 @@ ORDER = [
     "rnn.study.evidence_tables",
     "rnn.study.evidence",
     "rnn.study.seed_intervals",
+    "rnn.study.criteria",
     "rnn.study.claims",
     "rnn.attacking.bracket_verdicts",
     "rnn.attacking.brackets",

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from rnn.study.claims import stable
+from rnn.study.criteria import stable
 from rnn.study.study_columns import study_label
 from rnn.study.study_figures import (
     draw_along_training,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnn.report import counted
+from rnn.study.criteria import ACCURATE, accurate, robust, stable
 from rnn.study.seed_intervals import BLOCK, Interval, mean_interval, share_interval
 from rnn.study.trials import FIELDS
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HOLDS, FAILS, PARTLY, UNDECIDED = "holds", "fails", "holds in part", "undecided"
-ACCURATE = 0.95  # of the best accuracy on the task
-FOOLED = 0.5  # share of the clean-correct from which on a network counts as not robust
 DEFECTIVE = 1e8  # condition number of eigenvectors: half of the digits of an eigenvalue may be lost
 ON_DISC = 1.01  # largest spectral radius that counts as on the unit disc: rounding and slack of an iteration
 NORMAL = 0.01  # relative Henrici departure of a matrix that counts as normal
@@ -125,54 +124,6 @@ def claims(rows: pd.DataFrame) -> tuple[Claim, ...]:
     left = len(rows) - len(judged)
     note = [f"{counted(left, 'network')} without a number of {', '.join(_JUDGED)} left out."] if left else []
     return (_accuracy_claim(judged, note), _unit_disc_claim(judged, note), _training_claim(rows))
-
-
-def stable(rows: pd.DataFrame) -> pd.Series:
-    """Say which networks are stable: negative Lyapunov exponent, and the worst kick has shrunk in the end.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row for each network.
-
-    Returns
-    -------
-    Series of bool
-        One entry for each row.
-    """
-    return (rows["lyapunov_exponent"] < 0) & (rows["kick_end_worst"] < 1)
-
-
-def robust(rows: pd.DataFrame) -> pd.Series:
-    """Say which networks are robust: less than half of the clean-correct turned at the reference budget.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row for each network.
-
-    Returns
-    -------
-    Series of bool
-        One entry for each row.
-    """
-    return rows["fooling_reference"] < FOOLED
-
-
-def accurate(rows: pd.DataFrame) -> pd.Series:
-    """Say which networks are accurate: at least 95 % of the best accuracy on their task.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row for each network; the best is taken over these.
-
-    Returns
-    -------
-    Series of bool
-        One entry for each row.
-    """
-    return rows["clean_accuracy"] >= ACCURATE * rows.groupby("task")["clean_accuracy"].transform("max")
 
 
 def _accuracy_claim(rows: pd.DataFrame, note: list[str]) -> Claim:

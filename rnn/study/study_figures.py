@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnn.figures import CELL_LABELS
 from rnn.pages.images import STYLES, WIDE, empty_figure
-from rnn.study.claims import stable
+from rnn.study.criteria import stable
 from rnn.study.study_columns import ACCURACY, REFERENCE, study_label
 
 if TYPE_CHECKING:

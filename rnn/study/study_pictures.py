@@ -10,7 +10,7 @@ import numpy as np
 from rnn.figures import CELL_LABELS
 from rnn.pages.images import small_png
 from rnn.report import Picture, prose
-from rnn.study.claims import stable
+from rnn.study.criteria import stable
 from rnn.study.evidence import StudyStatistics
 from rnn.study.study_columns import ACCURACY, REFERENCE, study_label
 from rnn.study.study_figures import (

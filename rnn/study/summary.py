@@ -11,7 +11,8 @@ import numpy as np
 
 from rnn.report import Cell, Table, counted
 from rnn.study.blocks import names
-from rnn.study.claims import Claim, claims, stable
+from rnn.study.claims import Claim, claims
+from rnn.study.criteria import stable
 from rnn.study.selection import chosen, some, worded
 from rnn.study.study_columns import ACCURACY, BLOCKS, REFERENCE, configuration_columns, listed, study_label
 from rnn.study.tables import study_rows
