@@ -313,6 +313,7 @@ def test_report_writes_where_it_is_told_to(spectra, real, tmp_path):
         (("report", "{empty}", "--only", "cell"), "expected COLUMN=VALUE"),
         (("report", "{empty}", "--only", "cell=gru", "--only", "cell=tanh"), "--only names cell twice"),
         (("report", "{empty}", "--by", "cell", "--out", "r"), "--by is for the table on the terminal"),
+        (("report", "{empty}", "--seed", "3"), "--seed is for resamples"),
         (("report", "{empty}", "--html", "page.txt"), "expected a name that ends in .html"),
         (("report", "{empty}", "--html", "page.html"), "there is no study"),
         (("export", "{empty}", "--out", "t.xlsx"), "expected a name that ends in .csv, .parquet"),

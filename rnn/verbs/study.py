@@ -170,6 +170,10 @@ def report(
         raise ValueError(f"--out is {out}, which is no folder; name one, or --html {out}")
     if by and (out or html_file):
         raise ValueError("--by is for the table on the terminal; leave out --out and --html, or --by")
+    if seed and not (out or html_file):
+        raise ValueError(
+            "--seed is for resamples, which only --out and --html take; name one, or leave it out"
+        )
     need_extra()
     if out is None and html_file is None:
         _print_summary(folder, _only(only), by)
